@@ -1,0 +1,7 @@
+"""lighthubert: the once-for-all framework for speech representation models."""
+
+from lighthubert import cost
+from lighthubert.elastic import Arch, SearchSpace, Subnet, Supernet
+from lighthubert.models import Hubert, HubertConfig, HubertOutput
+
+__all__ = ["Arch", "Hubert", "HubertConfig", "HubertOutput", "SearchSpace", "Subnet", "Supernet", "cost"]

@@ -1,0 +1,95 @@
+"""Parameters and MACs as a polynomial in the widths of a net: takes integers, or tensors with gradients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from lighthubert.elastic import axes, axis_sizes, skeleton
+from lighthubert.elastic.axes import FIXED, rows_per_unit
+from lighthubert.models import HubertConfig, num_frames
+
+Sizes = Mapping[str, Any]  # axis -> number of units: an int, or a tensor (a batch of nets, an expected width)
+
+# Utterances of LibriSpeech test-clean that the SUPERB challenge counts MACs over, in samples; 224.86 s in all.
+SUPERB_SAMPLES = (
+    *(20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120, 59120, 62720, 66400, 71200, 75200, 78640, 82800, 87520),
+    *(92720, 98560, 104400, 111120, 118480, 125040, 132720, 142640, 154000, 166720, 180880, 197920, 217920, 239280),
+    *(268160, 326000),
+)
+
+
+@functools.lru_cache(maxsize=256)
+def _terms(config: HubertConfig) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+    """(name, product of the fixed dimensions, elastic axes) of every parameter, by the table of axes."""
+    terms = []
+    for name, parameter in skeleton(config).named_parameters():
+        fixed, elastic = 1, []
+        for size, axis in zip(parameter.shape, axes(name, len(config.conv_channels)), strict=True):
+            if axis == FIXED or (axis == "group" and config.pos_conv_fixed == "group_dim"):
+                fixed *= size
+            else:
+                elastic.append(axis)
+                fixed *= rows_per_unit(axis, config)
+        terms.append((name, fixed, tuple(elastic)))
+    return tuple(terms)
+
+
+def _numel(config: HubertConfig, sizes: Sizes, fixed: int, elastic: tuple[str, ...]) -> Any:
+    number: Any = fixed
+    for axis in elastic:
+        if axis == "group":  # whole: the width of a group divides the embedding
+            embed, groups = sizes["embed"], config.pos_conv_groups
+            number = number * (embed // groups if isinstance(embed, int) else embed / groups)
+        else:
+            number = number * sizes[axis]
+    return number
+
+
+def num_params(config: HubertConfig, sizes: Sizes | None = None) -> Any:
+    """Parameters of `Hubert(config)`: trunk and mask embedding.
+
+    sizes: other widths of the same layers (axis -> units), as integers or tensors; the config's own if None.
+    """
+    sizes = sizes or axis_sizes(config)
+    return sum(_numel(config, sizes, fixed, elastic) for _, fixed, elastic in _terms(config))
+
+
+def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = None) -> Any:
+    """Multiply-accumulates of one clip of `num_samples` (10 s by default): convolutions, projections and the two
+    products of attention; norms, GELU and softmax count nothing. sizes as in `num_params`."""
+    sizes = sizes or axis_sizes(config)
+    conv_frames, frames = [], num_samples
+    for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
+        frames = (frames - kernel) // stride + 1
+        conv_frames.append(frames)
+    # Padding of half a kernel on both sides makes one frame more if the kernel is even; it is computed, then cut.
+    positions = frames + 1 - config.pos_conv_kernel % 2
+    total: Any = 0
+    for name, fixed, elastic in _terms(config):
+        if name == "mask_embed" or name.endswith(".bias") or "norm" in name:
+            continue
+        times = frames
+        if name.startswith("frontend.convs."):
+            times = conv_frames[int(name.split(".")[2])]
+        elif name.startswith("encoder.pos_convs."):
+            times = positions
+        total = total + times * _numel(config, sizes, fixed, elastic)
+    for layer in range(config.num_layers):
+        total = total + 2 * frames**2 * config.head_dim * sizes[f"heads{layer}"]
+    return total
+
+
+def superb_macs(config: HubertConfig, sizes: Sizes | None = None) -> Any:
+    """MACs as the SUPERB challenge counts them: summed over its 32 utterances, with what its profiler sees in
+    attention beside the products (query, key and value biases, scaling, mask, softmax, and dropout where it is on)."""
+    sizes = sizes or axis_sizes(config)
+    elementwise = 3 + (config.attention_dropout > 0)
+    total: Any = 0
+    for num_samples in SUPERB_SAMPLES:
+        frames = num_frames(num_samples, config)
+        heads = sum(sizes[f"heads{layer}"] for layer in range(config.num_layers))
+        total = total + macs(config, num_samples, sizes)
+        total = total + heads * (4 * config.head_dim * frames + elementwise * frames**2)
+    return total

@@ -1,0 +1,202 @@
+"""Search spaces: which archs exist, and which subnet of the parent each of them is."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lighthubert.config import read_yaml
+from lighthubert.elastic import rules
+from lighthubert.elastic.subnet import Subnet, Units
+from lighthubert.models import Arch, HubertConfig
+
+SPACES = Path(__file__).parent / "spaces"
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The choices of every elastic size.
+
+    embed_dim is one choice for the whole net; num_heads and ffn_ratio (of embed_dim) are chosen per kept layer;
+    conv_channels per convolution, or, as tuples of seven, one choice for all of them together.
+    """
+
+    parent: HubertConfig  # holds the weights; may be wider than every subnet
+    embed_dim: tuple[int, ...]
+    num_layers: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    ffn_ratio: tuple[float, ...]
+    conv_channels: tuple[int, ...] | tuple[tuple[int, ...], ...]
+    layer_rule: str = "spread"
+    ffn_rule: str = "prefix"
+    name: str = field(default="custom", compare=False)
+
+    def __post_init__(self) -> None:
+        if problems := list(rules.space_problems(self)):
+            raise ValueError(f"search space {self.name}: " + "; ".join(problems))
+
+    @classmethod
+    def load(cls, name: str | Path) -> SearchSpace:
+        """A space that comes with the package, by name, or a YAML file. Raises ValueError that names file and rule."""
+        path = SPACES / f"{name}.yaml"
+        if not path.is_file():
+            path = Path(name)
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in SPACES.glob("*.yaml")))
+            raise ValueError(f"{name}: no search space of this name (there are {known}) and no such file")
+        values = read_yaml(path)
+        try:
+            return cls.from_dict({"name": path.stem, **values})
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SearchSpace:
+        """A space out of JSON-like values. Raises ValueError that lists all wrong keys and values."""
+        keys = [f.name for f in fields(cls)]
+        required = [k for k in keys if k not in ("layer_rule", "ffn_rule", "name")]
+        problems = [f"{k}: unknown key; known are {', '.join(keys)}" for k in values if k not in keys]
+        problems += [f"{k}: is missing" for k in required if k not in values]
+        given: dict[str, Any] = {k: v for k, v in values.items() if k in keys}
+        for key in set(required) & set(given):
+            try:
+                if key == "parent":
+                    given[key] = rules.parse_parent(given[key])
+                else:
+                    kind = float if key == "ffn_ratio" else int
+                    given[key] = rules.parse_choices(given[key], kind, nested=key == "conv_channels")
+            except (TypeError, ValueError) as error:
+                problems.append(f"{key}: {error}" + (f", got {values[key]!r}" if isinstance(error, TypeError) else ""))
+        if problems:
+            raise ValueError(f"search space {given.get('name', 'custom')}: " + "; ".join(problems))
+        return cls(**given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, as `from_dict` reads them."""
+
+        def plain(value: Any) -> Any:
+            return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)} | {"parent": self.parent.to_dict()}
+
+    def ffn_dims(self, embed_dim: int) -> tuple[int, ...]:
+        return tuple(int(ratio * embed_dim) for ratio in self.ffn_ratio)
+
+    def layers(self, num_layers: int) -> tuple[int, ...]:
+        return rules.kept_layers(self.layer_rule, num_layers, self.parent.num_layers)
+
+    def conv_choices(self) -> list[tuple[int, ...]]:
+        """Every joint choice of channels; where each convolution chooses by itself, those where all choose alike."""
+        return [c if isinstance(c, tuple) else (c,) * len(self.parent.conv_channels) for c in self.conv_channels]
+
+    @property
+    def joint_convs(self) -> bool:
+        return isinstance(self.conv_channels[0], tuple)
+
+    @property
+    def num_archs(self) -> int:
+        per_layer = len(self.num_heads) * len(self.ffn_ratio)
+        convs = len(self.conv_channels) ** (1 if self.joint_convs else len(self.parent.conv_channels))
+        return len(self.embed_dim) * sum(per_layer**n for n in self.num_layers) * convs
+
+    def largest(self) -> Arch:
+        return self._uniform(max)
+
+    def smallest(self) -> Arch:
+        return self._uniform(min)
+
+    def _uniform(self, pick: Callable[..., Any]) -> Arch:
+        n, embed, heads = pick(self.num_layers), pick(self.embed_dim), pick(self.num_heads)
+        convs = pick(self.conv_choices(), key=sum)
+        return Arch(embed, (heads,) * n, (pick(self.ffn_dims(embed)),) * n, convs, self.layers(n))
+
+    def sample(self, rng: random.Random) -> Arch:
+        """One arch, each choice uniform and independent, drawn in LightHuBERT's order: depth, embed, ratios, heads."""
+        n, embed = rng.choice(self.num_layers), rng.choice(self.embed_dim)
+        ffn = tuple(rng.choice(self.ffn_dims(embed)) for _ in range(n))
+        heads = tuple(rng.choice(self.num_heads) for _ in range(n))
+        if self.joint_convs:
+            convs = rng.choice(self.conv_choices())
+        else:
+            convs = tuple(c[0] for c in rng.choices(self.conv_choices(), k=len(self.parent.conv_channels)))
+        return Arch(embed, heads, ffn, convs, self.layers(n))
+
+    def mutate(self, arch: Arch, rng: random.Random, prob: float) -> Arch:
+        """Draw each choice anew with probability `prob`; layers that a greater depth brings are drawn too."""
+        return self._mix(self.arch(arch), self.sample(rng), rng, prob)
+
+    def crossover(self, a: Arch, b: Arch, rng: random.Random) -> Arch:
+        """Each choice from either parent with equal chance; a layer that only one of them has from that one."""
+        return self._mix(self.arch(a), self.arch(b), rng, 0.5)
+
+    def _mix(self, a: Arch, b: Arch, rng: random.Random, prob: float) -> Arch:
+        """Each choice from b with probability `prob`, else from a. FFN sizes travel as ratios."""
+
+        def pick(x: Any, y: Any) -> Any:
+            if x is None or y is None:
+                return y if x is None else x
+            return y if rng.random() < prob else x
+
+        embed, layers = pick(a.embed_dim, b.embed_dim), pick(a.layers, b.layers)
+        genes_a, genes_b = self._genes(a), self._genes(b)
+        heads = [pick(genes_a["heads"].get(i), genes_b["heads"].get(i)) for i in layers]
+        ratios = [pick(genes_a["ffn"].get(i), genes_b["ffn"].get(i)) for i in layers]
+        if self.joint_convs:
+            convs = pick(a.conv_channels, b.conv_channels)
+        else:
+            convs = tuple(itertools.starmap(pick, zip(a.conv_channels, b.conv_channels, strict=True)))
+        dims = self.ffn_dims(embed)
+        return Arch(embed, tuple(heads), tuple(dims[r] for r in ratios), convs, layers)
+
+    def _genes(self, arch: Arch) -> dict[str, dict[int, int]]:
+        """Heads, and the index of the FFN ratio, by kept layer."""
+        ratios = map(self.ffn_dims(arch.embed_dim).index, arch.ffn_dim)
+        heads = dict(zip(arch.layers, arch.num_heads, strict=True))
+        return {"heads": heads, "ffn": dict(zip(arch.layers, ratios, strict=True))}
+
+    def arch(self, config: Arch | Mapping[str, Any] | str | Path) -> Arch:
+        """A checked arch out of an Arch, a mapping or a YAML/JSON file.
+
+        A mapping may give num_layers for layers, ffn_ratio for ffn_dim and one number for all layers, and leave out
+        what the space has no choice in. Raises ValueError that lists which value breaks which rule.
+        """
+        where = ""
+        if isinstance(config, (str, Path)):
+            where, config = f"{config}: ", read_yaml(config)
+        try:
+            arch = config if isinstance(config, Arch) else Arch.from_dict(rules.complete(self, config))
+            problems = list(rules.arch_problems(self, arch))
+        except ValueError as error:
+            problems = [str(error)]
+        if problems:
+            raise ValueError(f"{where}not in the search space {self.name}: " + "; ".join(problems))
+        return arch
+
+    def __contains__(self, arch: object) -> bool:
+        return isinstance(arch, Arch) and not list(rules.arch_problems(self, arch))
+
+    def subnet(self, arch: Arch) -> Subnet:
+        """The parent's layers and units that an arch takes. Raises ValueError for an arch outside the space."""
+        arch = self.arch(arch)
+        units: dict[str, Units] = {"embed": range(arch.embed_dim)}
+        units |= {f"conv{i}": range(n) for i, n in enumerate(arch.conv_channels)}
+        for layer, heads, ffn in zip(arch.layers, arch.num_heads, arch.ffn_dim, strict=True):
+            units[f"heads{layer}"] = range(heads)
+            units[f"ffn{layer}"] = rules.ffn_units(self.ffn_rule, ffn, arch.embed_dim, self.parent.embed_dim)
+        return Subnet(arch.layers, units)
+
+    def config(self, arch: Arch) -> HubertConfig:
+        """The sizes of the standalone net that an arch is."""
+        return self.subnet(arch).config(self.parent)
+
+    def __repr__(self) -> str:
+        convs = f"{len(self.conv_channels)} joint choices" if self.joint_convs else f"{list(self.conv_channels)}"
+        return (
+            f"SearchSpace({self.name}: {self.num_archs:,} archs, embed_dim={list(self.embed_dim)}, "
+            f"num_layers={list(self.num_layers)}, num_heads={list(self.num_heads)}, ffn_ratio={list(self.ffn_ratio)}, "
+            f"conv_channels={convs})"
+        )

@@ -1,0 +1,143 @@
+"""A subnet is a pure function of its parent's parameters: which layers, and which units of each axis, survive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lighthubert.elastic.axes import FIXED, axes, axis_sizes, layer_of, rows_per_unit
+from lighthubert.models import Hubert, HubertConfig
+from lighthubert.models.config import brief
+
+Units = range | tuple[int, ...]  # kept units in their new order; a range is taken as a view, a tuple is copied
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """Which of the parent's layers remain, and which units of each of its axes (all of an axis that is not named)."""
+
+    layers: tuple[int, ...]
+    units: Mapping[str, Units] = field(default_factory=dict)
+
+    @classmethod
+    def full(cls, parent: HubertConfig) -> Subnet:
+        """The parent itself."""
+        return cls(tuple(range(parent.num_layers)))
+
+    def config(self, parent: HubertConfig) -> HubertConfig:
+        """The sizes of the standalone net. Raises ValueError for axes, layers or units that the parent lacks."""
+        self._check(parent)
+        kept = {axis: len(self.units.get(axis, range(size))) for axis, size in axis_sizes(parent).items()}
+        return parent.resized(
+            kept["embed"],
+            conv_channels=tuple(kept[f"conv{i}"] for i in range(len(parent.conv_channels))),
+            num_heads=tuple(kept[f"heads{i}"] for i in self.layers),
+            ffn_dim=tuple(kept[f"ffn{i}"] for i in self.layers),
+            layers=self.layers,
+        )
+
+    def _check(self, parent: HubertConfig) -> None:
+        sizes = axis_sizes(parent)
+        problems = [f"{axis}: the parent has no such axis" for axis in self.units if axis not in sizes]
+        if not set(self.layers) <= set(range(parent.num_layers)):
+            problems.append(f"layers: the parent has {parent.num_layers}, got {self.layers}")
+        for axis, units in self.units.items():
+            size = sizes.get(axis, 0)
+            if size and not _fits(units, size):
+                problems.append(f"{axis}: needs distinct units within 0 and {size - 1}, one or more")
+        if problems:
+            raise ValueError("Subnet: " + "; ".join(problems))
+
+    def __repr__(self) -> str:
+        parts = [f"layers={brief(self.layers)}"]
+        for kind in ("embed", "conv", "heads", "ffn"):
+            units = [u for axis, u in self.units.items() if axis.rstrip("0123456789") == kind]
+            chosen = " (not the first ones)" if any(u != range(len(u)) for u in units) else ""
+            if units:
+                parts.append(f"{kind}={brief(tuple(len(u) for u in units))}{chosen}")
+        return f"Subnet({', '.join(parts)})"
+
+
+def _fits(units: Units, size: int) -> bool:
+    """Whether these are distinct units of an axis, one or more."""
+    if isinstance(units, range):
+        return units.step == 1 and 0 <= units.start < units.stop <= size
+    return 0 < len(units) == len(set(units)) and 0 <= min(units) and max(units) < size
+
+
+def select(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -> dict[str, Tensor]:
+    """The subnet's parameters out of its parent's, by their names in the standalone net.
+
+    Differentiable: slices are views of the parent's tensors, other choices are gathered.
+    Raises KeyError for a parameter that has no axes.
+    """
+    new_layer = {old: new for new, old in enumerate(subnet.layers)}
+    group = _group_units(subnet, parent)
+    selected = {}
+    for name, tensor in params.items():
+        layer = layer_of(name)
+        if layer is not None and layer not in new_layer:
+            continue
+        for dim, axis in enumerate(axes(name, len(parent.conv_channels))):
+            units = group if axis == "group" else subnet.units.get(axis)
+            if axis != FIXED and units is not None:
+                tensor = _take(tensor, dim, units, rows_per_unit(axis, parent))
+        if layer is not None:
+            name = name.replace(f".{layer}.", f".{new_layer[layer]}.", 1)
+        selected[name] = tensor
+    return selected
+
+
+def _take(tensor: Tensor, dim: int, units: Units, rows: int) -> Tensor:
+    if isinstance(units, range):
+        if len(units) * rows == tensor.shape[dim]:
+            return tensor
+        return tensor.narrow(dim, units.start * rows, len(units) * rows)
+    index = torch.tensor(units, device=tensor.device)
+    if rows > 1:
+        index = (index[:, None] * rows + torch.arange(rows, device=tensor.device)).flatten()
+    return tensor.index_select(dim, index)
+
+
+def _group_units(subnet: Subnet, parent: HubertConfig) -> Units | None:
+    """Input channels of the positional convolution's groups that go with the kept embedding.
+
+    A prefix takes leading channels of each filter, as LightHuBERT does, even where its groups are cut anew. Any other
+    choice must take whole groups, in any order, with their channels in one order that all share: then the filters
+    keep the inputs that they were trained with.
+    """
+    embed = subnet.units.get("embed")
+    if embed is None:
+        return None
+    groups = parent.resized(len(embed)).pos_conv_groups
+    if embed == range(len(embed)):
+        return range(len(embed) // groups)
+    width = parent.embed_dim // parent.pos_conv_groups
+    rows = torch.tensor(embed).reshape(groups, -1)
+    within = rows % width
+    if rows.shape[1] != width or (rows // width != rows[:, :1] // width).any() or (within != within[0]).any():
+        raise ValueError(
+            f"embed: other units than the first ones must be whole groups of the positional convolution ({width} each),"
+            " with one order of channels in all of them"
+        )
+    return tuple(within[0].tolist())
+
+
+@torch.no_grad()
+def extract(hubert: Hubert, subnet: Subnet) -> Hubert:
+    """A subnet as a standalone net with its own storage; in fp32 its outputs equal the supernet's bit for bit
+    from 16 rows (batch x frames) up."""
+    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
+    net = skeleton(subnet.config(hubert.config))
+    own = {name: p.clone(memory_format=torch.contiguous_format) for name, p in params.items()}
+    net.load_state_dict(own, assign=True)
+    return net.train(hubert.training)
+
+
+def skeleton(config: HubertConfig) -> Hubert:
+    """A net without storage, to be given parameters."""
+    with torch.device("meta"):
+        return Hubert(config)

@@ -1,0 +1,17 @@
+"""Plain HuBERT."""
+
+from lighthubert.models.config import Arch, HubertConfig
+from lighthubert.models.frontend import num_frames, receptive_field, valid_mask
+from lighthubert.models.hubert import Hubert, HubertOutput
+from lighthubert.models.masking import span_mask
+
+__all__ = [
+    "Arch",
+    "Hubert",
+    "HubertConfig",
+    "HubertOutput",
+    "num_frames",
+    "receptive_field",
+    "span_mask",
+    "valid_mask",
+]

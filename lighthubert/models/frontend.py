@@ -1,0 +1,108 @@
+"""HuBERT's convolutional front-end: waveform to frames, 20 ms each."""
+
+# B batch, S samples, C channels, T frames (of the convolution at hand), E embed
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lighthubert.models.config import HubertConfig
+
+N = TypeVar("N")  # int, numpy array or tensor of counts
+
+
+def num_frames(num_samples: N, config: HubertConfig | None = None) -> N:
+    """How many frames the front-end makes of so many samples (16 kHz): one more for every 320 after the first 400."""
+    config = config or HubertConfig()
+    for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
+        num_samples = (num_samples - kernel) // stride + 1  # type: ignore[operator,assignment]
+    return num_samples
+
+
+def receptive_field(config: HubertConfig) -> int:
+    """The fewest samples that make one frame: 400 for HuBERT."""
+    num_samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernels), reversed(config.conv_strides), strict=True):
+        num_samples = (num_samples - 1) * stride + kernel
+    return num_samples
+
+
+def valid_mask(lengths: Tensor, width: int) -> Tensor:
+    """(B, width) bool, True where a position is before its row's length (B,)."""
+    return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def normalize_waveform(waveform: Tensor, lengths: Tensor | None) -> Tensor:
+    """Zero mean and unit variance of each clip (B, S) over its valid samples; padding becomes 0.
+
+    Equals torch's layer_norm over an unpadded clip (eps 1e-5), as fairseq and s3prl do it.
+    """
+    if lengths is None:
+        return F.layer_norm(waveform, waveform.shape[-1:])
+    return standardize(waveform, valid_mask(lengths, waveform.shape[1]), lengths[:, None])
+
+
+def standardize(x: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+    """Zero mean, unit variance over the valid positions of the last dimension, 0 elsewhere.
+
+    count: how many are valid. In two passes, so that nothing cancels.
+    """
+    mean = torch.where(valid, x, 0).sum(-1, keepdim=True) / count
+    x = torch.where(valid, x - mean, 0)
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) / count + 1e-5)
+
+
+class ChannelNorm(nn.GroupNorm):
+    """Group norm with one group per channel, over valid frames only, so that padding changes nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # (B, C, T), (B,) frames
+        x = x.float()  # sums over thousands of frames are not for half precision
+        if lengths is None:
+            return F.group_norm(x, x.shape[1], self.weight, self.bias)
+        x = standardize(x, valid_mask(lengths, x.shape[2])[:, None], lengths[:, None, None])
+        return torch.addcmul(self.bias[:, None], x, self.weight[:, None])
+
+
+class FrameNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, T)."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return super().forward(x.transpose(1, 2).float()).transpose(1, 2)
+
+
+class Frontend(nn.Module):
+    """Convolutions with GELU, layer norm, and the projection to the embedding width."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = (1, *config.conv_channels)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels[i], channels[i + 1], kernel, stride, bias=config.conv_bias)
+            for i, (kernel, stride) in enumerate(zip(config.conv_kernels, config.conv_strides, strict=True))
+        )
+        if config.conv_norm == "group":
+            self.norms = nn.ModuleList([ChannelNorm(channels[1])])
+        else:
+            self.norms = nn.ModuleList(FrameNorm(c) for c in channels[1:])
+        self.norm = nn.LayerNorm(channels[-1])
+        self.proj = nn.Linear(channels[-1], config.embed_dim)
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, S) and (B,) samples -> (B, T, E)."""
+        x = waveform[:, None]
+        for i, conv in enumerate(self.convs):
+            x = conv(x)
+            if lengths is not None:
+                lengths = (lengths - self.config.conv_kernels[i]) // self.config.conv_strides[i] + 1
+            if i < len(self.norms):
+                x = self.norms[i](x, lengths)
+            x = F.gelu(x)
+        return self.proj(self.norm(x.transpose(1, 2).float()))
