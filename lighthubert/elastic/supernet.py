@@ -45,13 +45,22 @@ class Supernet(nn.Module):
     def config(self) -> HubertConfig:
         return self.hubert.config
 
+    @property
+    def checkpoint_layers(self) -> bool:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        return self.hubert.checkpoint_layers
+
+    @checkpoint_layers.setter
+    def checkpoint_layers(self, value: bool) -> None:
+        self.hubert.checkpoint_layers = value
+
     def forward(
         self, waveform: Tensor, lengths: Tensor | None, arch: Arch | Subnet, mask: Tensor | None = None
     ) -> HubertOutput:
         """The outputs of one subnet, with gradients into the shared weights; arguments and errors as in Hubert."""
         subnet = self.subnet(arch)
         net = _skeletons.of(subnet.config(self.config)).train(self.training)
-        net.encoder.checkpoint_layers = self.hubert.encoder.checkpoint_layers
+        net.checkpoint_layers = self.checkpoint_layers
         params = select(dict(self.hubert.named_parameters()), subnet, self.config)
         return functional_call(net, params, (waveform, lengths, mask), strict=True)
 

@@ -64,12 +64,9 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Positional convolution and the layers.
+    """Positional convolution and the layers."""
 
-    `checkpoint_layers = True` trades a second forward pass for the memory of the layers' activations.
-    """
-
-    checkpoint_layers = False
+    checkpoint_layers = False  # recompute each layer in the backward pass instead of keeping its activations
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()

@@ -1,0 +1,133 @@
+"""From translated tensors to a net: sizes read from shapes, then every tensor in its place or one error for all."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from lighthubert.checkpoint.errors import CheckpointError
+from lighthubert.checkpoint.keys import Weights
+from lighthubert.elastic import SearchSpace, Supernet, skeleton
+from lighthubert.models import Hubert, HubertConfig
+
+
+def infer_config(weights: Weights, *, head_dim: int = 64, **known: Any) -> HubertConfig:
+    """The sizes of the net that these tensors are.
+
+    head_dim: no tensor tells it; 64 in all published nets but HuBERT XLarge. `known`: what shapes do not tell
+    (norm_first, normalize_waveform, conv_strides, dropouts). A size is what most of the tensors that share it say;
+    where none is there, any size will do, for the missing tensors are reported when the net is built.
+    Raises CheckpointError for sizes that no net has.
+    """
+    num_convs, num_layers = _count(weights, "frontend.convs"), _count(weights, "encoder.layers")
+    embed_dim = _size(
+        weights, 1, "frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0", "mask_embed:0"
+    )
+    rows = [_attention_rows(weights, i, embed_dim) for i in range(num_layers)]
+    group_dim = _size(weights, embed_dim, "encoder.pos_convs.0.weight:1")
+    try:
+        if odd := [n for n in rows if n % head_dim]:
+            raise ValueError(f"attention with {odd[0]} rows is no whole number of heads of {head_dim}")
+        return HubertConfig(
+            conv_channels=tuple(_channels(weights, i, num_convs) for i in range(num_convs)),
+            conv_kernels=tuple(_size(weights, 1, f"frontend.convs.{i}.weight:2") for i in range(num_convs)),
+            conv_bias="frontend.convs.0.bias" in weights.tensors,
+            conv_norm="layer" if weights.layer_norms else "group",
+            embed_dim=embed_dim,
+            head_dim=head_dim,
+            num_heads=tuple(n // head_dim for n in rows),
+            ffn_dim=tuple(_ffn_units(weights, i, 4 * embed_dim) for i in range(num_layers)),
+            pos_conv_kernel=_size(weights, 1, "encoder.pos_convs.0.weight:2"),
+            pos_conv_groups=embed_dim // group_dim if embed_dim % group_dim == 0 else 1,
+            pos_conv_depth=_count(weights, "encoder.pos_convs"),
+            **known,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{weights.path}: {error}") from None
+
+
+def _count(weights: Weights, modules: str) -> int:
+    """How many modules are numbered below this name; one that is missing among them counts too."""
+    found = (re.match(re.escape(modules) + r"\.(\d+)\.", name) for name in weights.tensors)
+    numbers = {int(match[1]) for match in found if match}
+    count = max(numbers, default=-1) + 1
+    if not numbers or count > 2 * len(numbers):
+        numbered = f"{modules}: expected numbers from 0 up, got {sorted(numbers) or 'none'}"
+        raise _misfit(weights, [*weights.problems, numbered])
+    return count
+
+
+def _size(weights: Weights, default: int, *places: str) -> int:
+    """The size that most of these "tensor:dimension" have, `default` if there is none."""
+    sizes = Counter[int]()
+    for place in places:
+        name, dim = place.split(":")
+        tensor = weights.tensors.get(name)
+        if tensor is not None and tensor.ndim > int(dim) and tensor.shape[int(dim)]:
+            sizes[tensor.shape[int(dim)]] += 1
+    return sizes.most_common(1)[0][0] if sizes else default
+
+
+def _channels(weights: Weights, conv: int, num_convs: int) -> int:
+    following = f"frontend.convs.{conv + 1}.weight:1" if conv + 1 < num_convs else "frontend.norm.weight:0"
+    return _size(weights, 1, f"frontend.convs.{conv}.weight:0", f"frontend.norms.{conv}.weight:0", following)
+
+
+def _attention_rows(weights: Weights, layer: int, default: int) -> int:
+    leaves = [f"encoder.layers.{layer}.attention.{x}_proj.{leaf}:0" for leaf in ("weight", "bias") for x in "qkv"]
+    return _size(weights, default, *leaves)
+
+
+def _ffn_units(weights: Weights, layer: int, default: int) -> int:
+    fc1, fc2 = f"encoder.layers.{layer}.fc1", f"encoder.layers.{layer}.fc2"
+    return _size(weights, default, f"{fc1}.weight:0", f"{fc1}.bias:0", f"{fc2}.weight:1")
+
+
+def _misfit(weights: Weights, problems: list[str]) -> CheckpointError:
+    return CheckpointError(f"{weights.path}: not a whole net in {weights.layout.name} layout: {'; '.join(problems)}")
+
+
+def build_hubert(weights: Weights, config: HubertConfig) -> Hubert:
+    """A net of these tensors in fp32, for evaluation. Raises CheckpointError that lists every key that does not fit."""
+    net = skeleton(config)
+    _fill(net, weights)
+    return net
+
+
+def build_supernet(weights: Weights, space: SearchSpace, predicts: dict[str, Any] | None) -> Supernet:
+    """A supernet of these tensors and its heads; errors as in `build_hubert`."""
+    with torch.device("meta"):
+        net = Supernet(space)
+        for name, tensor in weights.tensors.items():
+            if match := re.fullmatch(r"head\.(\w+)\.weight", name):
+                width = tensor.shape[0] if tensor.ndim else 1
+                net.head[match[1]] = nn.Linear(space.parent.embed_dim, width, bias=False)
+    net.predicts = predicts
+    _fill(net, weights)
+    return net
+
+
+@torch.no_grad()
+def _fill(net: Hubert | Supernet, weights: Weights) -> None:
+    """Put every tensor in its place, as fp32 with its own storage."""
+    expected = {name.removeprefix("hubert."): (name, p.shape) for name, p in net.named_parameters()}
+    original, problems = weights.layout.original, [*weights.problems]
+    problems += [f"{original(name)}: missing" for name in expected if name not in weights.tensors]
+    for name, tensor in weights.tensors.items():
+        if name not in expected:
+            problems.append(f"{weights.sources[name]}: unexpected")
+        elif tensor.shape != expected[name][1]:
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name][1])}"
+            problems.append(f"{weights.sources[name]}: shape {shapes}")
+    if problems:
+        raise _misfit(weights, problems)
+    state = {
+        expected[name][0]: tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in weights.tensors.items()
+    }
+    net.load_state_dict(state, assign=True)
+    net.eval()

@@ -1,0 +1,208 @@
+"""Files of other programs: what their settings say, in our words, and the net that they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lighthubert.checkpoint.build import build_hubert, build_supernet, infer_config
+from lighthubert.checkpoint.errors import CheckpointError
+from lighthubert.checkpoint.keys import LAYOUTS, Weights, translate
+from lighthubert.checkpoint.pickles import plain
+from lighthubert.elastic import SearchSpace, Supernet
+from lighthubert.models import Hubert, HubertConfig
+
+# Settings that shapes do not tell, with the defaults of the program, and those of which we know only one value.
+HUGGING_FACE = {
+    "do_stable_layer_norm": False,
+    "num_attention_heads": 12,
+    "hidden_size": 768,
+    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "hidden_dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.1,
+    "mask_time_prob": 0.05,
+    "mask_feature_prob": 0.0,
+}
+HUGGING_FACE_FIXED = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "feat_proj_layer_norm": True,
+    "conv_pos_batch_norm": False,
+    "layer_norm_eps": 1e-5,
+}
+FAIRSEQ = {
+    "layer_norm_first": False,
+    "encoder_attention_heads": 12,
+    "encoder_embed_dim": 768,
+    "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+}
+FAIRSEQ_FIXED = {"activation_fn": "gelu", "layer_type": "transformer"}
+RELEASED = ("student_hubert", "hubert_pruner")  # names that LightHuBERT gives its nets of stage 1 and stage 2
+# The released heads predict the mean of the teacher's last 8 FFN outputs, say its authors; whether these were
+# normalised is not published.
+RELEASED_PREDICTS = {"teacher": "hubert_base", "layers": 8, "tap": "ffn", "normalize": "unknown", "pairs": []}
+
+
+def _read(
+    where: str, given: Mapping[str, Any], defaults: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of `defaults`, checked. Raises CheckpointError that lists all wrong and unsupported values."""
+    values = {key: given.get(key, default) for key, default in defaults.items()}
+    problems = []
+    for key, default in defaults.items():
+        if type(default) is float and type(values[key]) is int:
+            values[key] = float(values[key])
+        if type(values[key]) is not type(default):
+            problems.append(f"{key}: expected {type(default).__name__}, got {values[key]!r}")
+        elif type(default) is int and values[key] < 1:
+            problems.append(f"{key}: must be positive, got {values[key]}")
+        elif type(default) is list and not all(type(v) is int for v in values[key]):
+            problems.append(f"{key}: expected a list of integers, got {values[key]!r}")
+    problems += [f"{k}: only {v!r} is supported, got {given[k]!r}" for k, v in fixed.items() if given.get(k, v) != v]
+    if problems:
+        raise CheckpointError(f"{where}: {'; '.join(problems)}")
+    return values
+
+
+def _head_dim(where: str, embed_dim: int, num_heads: int) -> int:
+    if embed_dim % num_heads:
+        raise CheckpointError(f"{where}: a width of {embed_dim} cannot be split into {num_heads} heads")
+    return embed_dim // num_heads
+
+
+def from_hugging_face(
+    folder: Path, state: Mapping[str, Any], config: Mapping[str, Any], do_normalize: bool | None
+) -> Hubert:
+    """A transformers HubertModel or Data2VecAudioModel, alone or inside a task's model.
+
+    config: config.json; do_normalize: of preprocessor_config.json; None: by the kind of front-end, as published.
+    """
+    where = f"{folder / 'config.json'}"
+    kind = config.get("model_type")
+    if kind not in ("hubert", "data2vec-audio"):
+        raise CheckpointError(f"{where}: model_type: must be hubert or data2vec-audio, got {kind!r}")
+    given = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
+    weights = translate(folder, state, LAYOUTS["hugging_face"])
+    if not given["mask_time_prob"] and not given["mask_feature_prob"]:
+        _zero_mask_embed(weights)  # transformers leaves it out
+    net_config = infer_config(
+        weights,
+        head_dim=_head_dim(where, given["hidden_size"], given["num_attention_heads"]),
+        conv_strides=tuple(given["conv_stride"]),
+        norm_first=kind == "hubert" and given["do_stable_layer_norm"],  # transformers' data2vec is post-norm always
+        normalize_waveform=weights.layer_norms if do_normalize is None else do_normalize,
+        dropout=given["hidden_dropout"],
+        attention_dropout=given["attention_dropout"],
+        ffn_dropout=given["activation_dropout"],
+    )
+    return build_hubert(weights, net_config)
+
+
+def from_torchaudio(path: Path | str, state: Mapping[str, Any]) -> Hubert:
+    """A torchaudio Wav2Vec2Model that is a HuBERT.
+
+    The tensors do not tell the order of norms, the input's normalisation and the heads' size; the published models do:
+    a front-end with layer norms (Large, XLarge) goes with pre-norm layers and normalised audio, and XLarge, 1280
+    wide, has heads of 80. The mask embedding is not part of the model: zeros.
+    """
+    weights = translate(path, state, LAYOUTS["torchaudio"])
+    width = _zero_mask_embed(weights)
+    large = weights.layer_norms
+    dropout = 0.0 if large else 0.1
+    config = infer_config(
+        weights,
+        head_dim=80 if width == 1280 else 64,
+        norm_first=large,
+        normalize_waveform=large,
+        dropout=dropout,
+        attention_dropout=dropout,
+    )
+    return build_hubert(weights, config)
+
+
+def _zero_mask_embed(weights: Weights) -> int:
+    """Zeros for the mask embedding of nets that come without one; returns its width."""
+    bias = weights.tensors.get("frontend.proj.bias")
+    width = 0 if bias is None else bias.numel()
+    weights.tensors.setdefault("mask_embed", torch.zeros(width))
+    return width
+
+
+def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
+    """A fairseq HuBERT, or a released LightHuBERT: weights under "model", settings under "cfg" or "args"."""
+    model, task = _settings(path, checkpoint)
+    released = model.get("_name") in RELEASED or "layer_pred_heads.11.weight" in checkpoint["model"]
+    where = f"{path}: settings of the model"
+    given = _read(where, model, FAIRSEQ, FAIRSEQ_FIXED)
+    normalize = _read(f"{path}: settings of the task", task, {"normalize": released}, {})["normalize"]
+    weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])
+    config = infer_config(
+        weights,
+        head_dim=_head_dim(where, given["encoder_embed_dim"], given["encoder_attention_heads"]),
+        conv_strides=_strides(where, given["conv_feature_layers"]),
+        norm_first=given["layer_norm_first"],
+        normalize_waveform=normalize,  # where nothing is said: LightHuBERT's audio is, HuBERT Base's is not
+        dropout=given["dropout"],
+        attention_dropout=given["attention_dropout"],
+        ffn_dropout=given["activation_dropout"],
+    )
+    if not released:
+        return build_hubert(weights, config)
+    if "head.last.weight" not in weights.tensors:
+        weights.problems.append("layer_pred_heads.11.weight: missing")
+    return build_supernet(weights, _released_space(path, model, config), dict(RELEASED_PREDICTS))
+
+
+def _settings(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the model and of the task: sections of "cfg", or, from older versions, both in "args"."""
+    cfg, args = plain(checkpoint.get("cfg")), plain(checkpoint.get("args"))
+    if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
+        return cfg["model"], cfg["task"] if isinstance(cfg.get("task"), dict) else {}
+    if isinstance(args, dict):
+        return args, args
+    raise CheckpointError(f"{path}: fairseq's tensors without settings: needs 'cfg' with a section 'model', or 'args'")
+
+
+def _strides(where: str, layers: str) -> tuple[int, ...]:
+    """Strides out of "[(channels, kernel, stride)] * n + ..."; the string is Python in fairseq, and not run here."""
+    compact = re.sub(r"\s", "", layers)
+    term = r"\[\(\d+,\d+,(\d{1,2})\)\](?:\*(\d{1,2}))?"
+    if not re.fullmatch(rf"{term}(?:\+{term})*", compact):
+        raise CheckpointError(f"{where}: conv_feature_layers: expected terms like [(512,3,2)] * 4, got {layers!r}")
+    return tuple(int(stride) for stride, times in re.findall(term, compact) for _ in range(int(times or 1)))
+
+
+def _released_space(path: Path, model: Mapping[str, Any], config: HubertConfig) -> SearchSpace:
+    """The space that a released file was trained in, over the file's own net.
+
+    Stage 1 trained no subnets: its space has one arch, the whole net.
+    """
+    if model.get("_name") == "student_hubert":
+        return SearchSpace.from_dict(
+            {
+                "name": "stage1",
+                "parent": config.to_dict(),
+                "embed_dim": [config.embed_dim],
+                "num_layers": [config.num_layers],
+                "num_heads": [config.num_heads[0]],
+                "ffn_ratio": [config.ffn_dim[0] / config.embed_dim],
+                "conv_channels": [list(config.conv_channels)],
+                "layer_rule": "lighthubert",
+            }
+        )
+    said = str(model.get("pruner_supernet") or f"{model.get('supernet_type')}.yaml").lower()
+    for name in ("base", "small"):
+        if said.endswith(f"{name}.yaml"):
+            return SearchSpace.from_dict({**SearchSpace.load(name).to_dict(), "parent": config.to_dict()})
+    raise CheckpointError(
+        f"{path}: settings of the model: pruner_supernet must end in base.yaml or small.yaml, or supernet_type be base "
+        f"or small, got {model.get('pruner_supernet')!r} and {model.get('supernet_type')!r}"
+    )

@@ -1,0 +1,100 @@
+"""Our own files: safetensors whose header says what net the tensors are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from lighthubert.checkpoint.build import build_hubert, build_supernet
+from lighthubert.checkpoint.errors import CheckpointError
+from lighthubert.checkpoint.keys import LAYOUTS, translate
+from lighthubert.elastic import SearchSpace, Supernet
+from lighthubert.models import Hubert, HubertConfig
+
+KEY = "lighthubert"  # of the safetensors metadata
+FORMAT = 1
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write a net or a supernet, with its config, space and heads, as one safetensors file.
+
+    dtype: float32, float16 or bfloat16, the model's own if None; `load` always gives float32 back.
+    The file appears whole or not at all: it is written beside its place, flushed to the disk, then renamed.
+    Raises ValueError for another dtype, OSError if it cannot be written.
+    """
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"save: dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
+    header: dict[str, Any] = {"format": FORMAT, "config": model.config.to_dict()}
+    if isinstance(model, Supernet):
+        header |= {"space": model.space.to_dict(), "predicts": model.predicts}
+    tensors = {
+        name.removeprefix("hubert."): p.detach().to("cpu", dtype or p.dtype).contiguous()
+        for name, p in model.named_parameters()
+    }
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, part, metadata={KEY: json.dumps(header)})
+        _flush(part)
+        part.replace(path)
+    except SafetensorError as error:  # a full disk, no such folder
+        raise OSError(f"{path}: cannot be written: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    if os.name == "posix":
+        _flush(path.parent)  # the rename itself
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_native(path: Path, tensors: Mapping[str, torch.Tensor], metadata: str) -> Hubert | Supernet:
+    """The net of a file's tensors and its `lighthubert` metadata. Raises CheckpointError that names file and key."""
+    header = _read_header(path, metadata)
+    weights = translate(path, tensors, LAYOUTS["native"])
+    config = _parse(path, "config", HubertConfig, header["config"])
+    if "space" not in header:
+        return build_hubert(weights, config)
+    space = _parse(path, "space", SearchSpace, header["space"])
+    if space.parent != config:
+        raise CheckpointError(f"{path}: metadata {KEY!r}: space: its parent is not the net in 'config'")
+    return build_supernet(weights, space, header.get("predicts"))
+
+
+def _read_header(path: Path, metadata: str) -> dict[str, Any]:
+    where = f"{path}: metadata {KEY!r}"
+    try:
+        header = json.loads(metadata)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{where}: not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{where}: expected a JSON object, got {header!r}")
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{where}: format: this lighthubert reads {FORMAT}, got {header.get('format')!r}")
+    problems = [f"{key}: unknown key" for key in header if key not in ("format", "config", "space", "predicts")]
+    problems += [] if "config" in header else ["config: is missing"]
+    if not isinstance(header.get("predicts"), (dict, type(None))):
+        problems.append(f"predicts: expected an object or null, got {header['predicts']!r}")
+    if problems:
+        raise CheckpointError(f"{where}: {'; '.join(problems)}")
+    return header
+
+
+def _parse(path: Path, key: str, cls: Any, values: Any) -> Any:
+    try:
+        return cls.from_dict(values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: metadata {KEY!r}: {key}: {error}") from None

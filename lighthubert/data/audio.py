@@ -1,0 +1,121 @@
+"""One clip from a file: decoded, mixed down to mono and resampled to 16 kHz.
+
+Every reader decodes on its own but shares `to_mono_16k`, so all of them give the same samples.
+Shapes: N native samples, C channels, S samples at 16 kHz.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+SAMPLE_RATE = 16_000
+MAX_FILTER_TAPS = 2**24  # of the resampling filter; 12,345 Hz needs half of it, 44.1 kHz 0.4 %
+
+Decoder = Callable[[str], tuple[Tensor, int]]  # path -> (N, C) float32, native rate in Hz
+
+
+class AudioError(ValueError):
+    """A file that cannot be used: `.path` and `.reason`."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(os.fspath(path), reason)
+        self.path, self.reason = os.fspath(path), reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def load_audio(path: str | os.PathLike[str]) -> Tensor:
+    """Read any file that soundfile reads as (S,) float32, 16 kHz, the mean of its channels.
+
+    Raises AudioError for a file that is missing, empty, not audio, or holds NaN or infinite samples.
+    """
+    waveform, _ = decode_clip(os.fspath(path), decode_soundfile)
+    return waveform
+
+
+def decode_clip(path: str, decode: Decoder) -> tuple[Tensor, int]:
+    """Return (S,) float32 at 16 kHz and the native rate; raises AudioError with the reason."""
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        raise AudioError(path, error.strerror or str(error)) from error
+    if size == 0:
+        raise AudioError(path, "the file is empty")
+    samples, rate = decode(path)
+    if len(samples) == 0:
+        raise AudioError(path, "holds no audio")
+    if not torch.isfinite(samples).all():
+        raise AudioError(path, "holds NaN or infinite samples")
+    try:
+        return to_mono_16k(samples, rate), rate
+    except ValueError as error:
+        raise AudioError(path, str(error)) from error
+
+
+def decode_soundfile(source: str | BinaryIO) -> tuple[Tensor, int]:
+    """Decode a file or an open one with soundfile: (N, C) float32 in [-1, 1] and the native rate."""
+    soundfile = import_soundfile()
+    try:
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, MemoryError) as error:  # a broken header may ask for any memory
+        raise AudioError(str(source), f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
+    return torch.from_numpy(samples), int(rate)
+
+
+def read_length(path: str | os.PathLike[str]) -> int:
+    """Length at 16 kHz as the file's header states it, nothing decoded; raises AudioError."""
+    soundfile = import_soundfile()
+    try:
+        info = soundfile.info(os.fspath(path))
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, f"cannot be opened: {getattr(error, 'error_string', error)}") from error
+    return -(-int(info.frames) * SAMPLE_RATE // int(info.samplerate))  # rounded up, as to_mono_16k does
+
+
+def write_audio(path: Path, waveform: Tensor, compression: float | None = None) -> None:
+    """Write (S,) at 16 kHz as 16-bit FLAC, or as Ogg Vorbis (.ogg; compression from 0 to 1)."""
+    soundfile = import_soundfile()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    subtype = "VORBIS" if path.suffix == ".ogg" else "PCM_16"
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, compression_level=compression) as file:
+        for part in waveform.split(SAMPLE_RATE):  # long blocks overflow the stack of the Vorbis encoder
+            file.write(part.numpy())
+
+
+def to_mono_16k(samples: Tensor, rate: int) -> Tensor:
+    """Mix (N, C) down by the mean of its channels and resample to (S,), S = ceil(N * 16000 / rate).
+
+    Windowed sinc of torchaudio.transforms.Resample with its defaults, which is torchaudio.functional.resample
+    with the filter worked out once in float64. Raises ValueError for a rate that shares no usable factor with 16 kHz.
+    """
+    mono = samples.mean(dim=1) if samples.shape[1] > 1 else samples[:, 0]
+    return mono if rate == SAMPLE_RATE or not len(mono) else resampler(rate)(mono)
+
+
+@lru_cache(maxsize=16)
+def resampler(rate: int) -> Any:
+    """The resampler from `rate` to 16 kHz; its filter is computed once."""
+    factor = math.gcd(rate, SAMPLE_RATE)
+    if rate <= 0 or (rate // factor) * (SAMPLE_RATE // factor) > MAX_FILTER_TAPS:
+        raise ValueError(f"sample rate {rate} Hz is not supported (no large enough common factor with {SAMPLE_RATE})")
+    try:
+        from torchaudio.transforms import Resample
+    except ImportError as error:
+        raise ImportError(f"audio at {rate} Hz needs torchaudio: pip install 'lighthubert[train]'") from error
+    return Resample(rate, SAMPLE_RATE)
+
+
+def import_soundfile() -> Any:
+    """Import soundfile, or say how to have it."""
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the wheel without a library
+        raise ImportError(f"audio files need soundfile: pip install 'lighthubert[train]' ({error})") from error
+    return soundfile

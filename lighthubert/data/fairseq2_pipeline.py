@@ -1,0 +1,75 @@
+"""The one door to fairseq2: its C++ pipeline decodes and prefetches what the plan lists. Never required."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lighthubert.data.audio import decode_soundfile
+from lighthubert.data.batch import Job, Loaded
+
+PREFETCH = 4  # batches decoded ahead
+
+
+def reason_unavailable() -> str | None:
+    """Why fairseq2's pipeline cannot be used here; None where it can."""
+    preload_sndfile()
+    try:
+        import fairseq2.data.audio
+        import fairseq2.data.data_pipeline  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: built for another torch
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+    return None
+
+
+def preload_sndfile() -> None:
+    """Map the libsndfile of the soundfile wheel, which fairseq2 then finds by its name instead of a system library."""
+    spec = importlib.util.find_spec("_soundfile_data")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for library in sorted(Path(folder).glob("libsndfile*")):
+            try:
+                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+            except OSError:  # the library of another platform
+                continue
+            return
+
+
+def decode_fairseq2(path: str) -> tuple[Tensor, int]:
+    """Decode with fairseq2: (N, C) float32 in [-1, 1] and the native rate."""
+    try:
+        decoded = decoder()(Path(path).read_bytes())
+    except (RuntimeError, ValueError, OSError):
+        return decode_soundfile(path)  # says what is wrong with the file, which fairseq2 does not
+    return decoded["waveform"], int(decoded["sample_rate"])
+
+
+@cache
+def decoder() -> Callable[[bytes], Any]:
+    """fairseq2's C++ decoder of a file's bytes."""
+    from fairseq2.data._memory import MemoryBlock  # no public name; FileMapper would trip over a colon in a path
+    from fairseq2.data.audio import AudioDecoder
+
+    decode = AudioDecoder(keepdim=True, dtype=torch.float32)
+    return lambda content: decode(MemoryBlock(content))
+
+
+def stream(epochs: Iterator[Sequence[Job]], load: Callable[[Job], Loaded], threads: int) -> Iterator[Loaded]:
+    """Load the batches of one epoch after the other, `threads` at a time, a few ahead."""
+    from fairseq2.data.data_pipeline import read_sequence
+
+    for jobs in epochs:
+        # Indices: anything else would be copied into C++ containers.
+        indices = read_sequence(list(range(len(jobs))))
+        loaded = indices.map(partial(load_one, jobs, load), num_parallel_calls=max(threads, 1))
+        yield from loaded.prefetch(PREFETCH if threads else 0).and_return()
+
+
+def load_one(jobs: Sequence[Job], load: Callable[[Job], Loaded], index: int) -> Loaded:
+    return load(jobs[index])

@@ -1,0 +1,112 @@
+"""Which clips make which batch: a pure function of lengths, settings, seed and epoch.
+
+All ranks compute the same plan and take every world-th batch, so nothing needs to be exchanged.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lighthubert.data.audio import SAMPLE_RATE
+
+FRAME = 400  # samples that HuBERT's front-end needs for one frame
+HOP = 320  # samples of a 20 ms frame; crops start on it, so that frame targets made for whole clips stay in step
+MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
+READERS = ("auto", "fairseq2", "torch")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How clips become batches; raises ValueError that lists every wrong value."""
+
+    max_seconds: float = 32.0
+    """Audio of one batch, padding included."""
+    max_clip_seconds: float = 15.6
+    """Longer clips are cropped to this, at a random start."""
+    min_clip_seconds: float = 0.4
+    """Shorter clips are left out of training."""
+    window: int = 2000
+    """Clips that are sorted by length together: more means less padding and less mixing."""
+    threads: int = 1
+    """Decoding threads; the DataLoader reader takes that many processes instead from 2 up. 0 and it decodes in line."""
+    reader: str = "auto"
+    """fairseq2, torch, or auto: fairseq2 where it can be imported."""
+    max_bad_share: float = 0.01
+    """The run fails once a larger share of the clips was unusable."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 < self.min_clip_seconds <= self.max_clip_seconds <= self.max_seconds:
+            problems.append(
+                f"0 < min_clip_seconds ({self.min_clip_seconds}) <= max_clip_seconds ({self.max_clip_seconds}) "
+                f"<= max_seconds ({self.max_seconds}) must hold"
+            )
+        if not math.isfinite(self.max_seconds):
+            problems.append(f"max_seconds must be finite, not {self.max_seconds}")
+        if self.window < 1:
+            problems.append(f"window must be at least 1, not {self.window}")
+        if self.threads < 0:
+            problems.append(f"threads must be at least 0, not {self.threads}")
+        if self.reader not in READERS:
+            problems.append(f"reader must be one of {', '.join(READERS)}, not {self.reader!r}")
+        if not 0 <= self.max_bad_share <= 1:
+            problems.append(f"max_bad_share must be from 0 to 1, not {self.max_bad_share}")
+        if problems:
+            raise ValueError("data: " + "; ".join(problems))
+
+    @property
+    def max_samples(self) -> int:
+        return round(self.max_seconds * SAMPLE_RATE)
+
+    @property
+    def max_clip_samples(self) -> int:
+        return round(self.max_clip_seconds * SAMPLE_RATE)
+
+    @property
+    def min_clip_samples(self) -> int:
+        return round(self.min_clip_seconds * SAMPLE_RATE)
+
+
+class PlannedBatch(NamedTuple):
+    """One batch: manifest rows, and where each crop starts (samples, a multiple of 320)."""
+
+    rows: tuple[int, ...]
+    starts: tuple[int, ...]
+
+
+def plan(samples: np.ndarray, config: DataConfig, seed: int, epoch: int) -> list[PlannedBatch]:
+    """The batches of an epoch in global order; rank r of w takes batches[r::w] of the first len // w * w.
+
+    samples: (rows,) clip lengths at 16 kHz. A crop depends on (seed, epoch, row) only, never on its batch or rank.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(samples))
+    order = order[samples[order] >= config.min_clip_samples]
+    if not len(order):
+        return []
+    widths = np.minimum(samples, config.max_clip_samples)
+    starts = crop_starts(samples - widths, seed, epoch)
+    batches: list[list[int]] = []
+    for window in np.array_split(order, max(math.ceil(len(order) / config.window), min(MIN_WINDOWS, len(order)))):
+        batches += fill(window[np.argsort(widths[window], kind="stable")], widths, config.max_samples)
+    return [PlannedBatch(tuple(batches[i]), tuple(starts[batches[i]].tolist())) for i in rng.permutation(len(batches))]
+
+
+def fill(rows: np.ndarray, widths: np.ndarray, max_samples: int) -> list[list[int]]:
+    """Cut rows of ascending width into batches of at most max_samples with their padding."""
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for row, width in zip(rows.tolist(), widths[rows].tolist(), strict=True):
+        if batch and (len(batch) + 1) * width > max_samples:  # the last width is the widest: what all are padded to
+            batches.append(batch)
+            batch = []
+        batch.append(row)
+    return [*batches, batch] if batch else batches
+
+
+def crop_starts(spare: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """A start in [0, spare] on the 320-sample grid for every row."""
+    draws = np.random.default_rng([seed, epoch, 1]).random(len(spare))
+    return (draws * (spare // HOP + 1)).astype(np.int64) * HOP

@@ -1,0 +1,169 @@
+"""Endless batches over epochs, on one rank of many, resumable at any batch; and one pass over a held-out set."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lighthubert.data import fairseq2_pipeline
+from lighthubert.data.audio import Decoder, decode_soundfile
+from lighthubert.data.batch import Batch, Job, Loaded, Loader, Tally
+from lighthubert.data.manifest import Manifest
+from lighthubert.data.plan import FRAME, DataConfig, PlannedBatch, fill, plan
+
+logger = logging.getLogger("lighthubert")
+
+
+class Reader:
+    """The batches of one rank, epoch after epoch (from 1): the same on every machine and with either backend."""
+
+    def __init__(self, manifest: Manifest, config: DataConfig, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        """Start at epoch 1, batch 0. Raises ValueError where an epoch has no batch for every rank."""
+        self.manifest, self.config = manifest, config
+        self.seed, self.rank, self.world = seed, rank, world
+        self.name = choose(config.reader)
+        self.epoch, self.batch = 1, 0  # the next to deliver; what is read ahead does not count
+        self.tally = Tally(manifest, config.max_bad_share)
+        self.jobs(1)
+        self._batches: Iterator[Loaded] | None = None
+        short = int((manifest.samples < config.min_clip_samples).sum())
+        if rank == 0 and short:
+            logger.info("%s: %d of %d clips are shorter than %g s and left out",
+                        manifest.path, short, len(manifest), config.min_clip_seconds)  # fmt: skip
+
+    def __iter__(self) -> Reader:
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch; it may have lost clips that cannot be read, even all. Raises BadDataError for too many."""
+        if self._batches is None:
+            self._batches = self.open()
+        loaded = next(self._batches)
+        self.batch = self.batch + 1 if loaded.batch.epoch == self.epoch else 1
+        self.epoch = loaded.batch.epoch
+        self.tally.add(loaded)
+        return loaded.batch
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The files that could not be used so far, with the reasons."""
+        return self.tally.skipped
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where to go on: batches delivered in this epoch, and what the plan depends on."""
+        return {"epoch": self.epoch, "batch": self.batch, "key": self.key}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after a saved state; raises ValueError where the plan it counts in is another one."""
+        if state["key"] != self.key:
+            saved, now = (dict(part.split("=", 1) for part in key.split()) for key in (state["key"], self.key))
+            changed = [f"{k} was {saved.get(k)} and is {now.get(k)}" for k in saved | now if saved.get(k) != now.get(k)]
+            raise ValueError(f"{self.manifest.path}: cannot go on with other data: {'; '.join(changed)}")
+        self.epoch, self.batch, self._batches = int(state["epoch"]), int(state["batch"]), None
+
+    @property
+    def key(self) -> str:
+        """All that the plan depends on, readable."""
+        config = self.config
+        return (
+            f"manifest={self.manifest.digest} seed={self.seed} world={self.world} max_seconds={config.max_seconds:g} "
+            f"max_clip_seconds={config.max_clip_seconds:g} min_clip_seconds={config.min_clip_seconds:g} "
+            f"window={config.window}"
+        )
+
+    def jobs(self, epoch: int) -> list[Job]:
+        """What this rank loads in an epoch: as many batches as every other rank."""
+        batches = plan(self.manifest.samples, self.config, self.seed, epoch)
+        if len(batches) < self.world:
+            raise ValueError(
+                f"{self.manifest.path}: epoch {epoch} has {len(batches)} batches for {self.world} ranks "
+                f"({self.manifest.seconds:.0f} s of audio, {self.config.max_seconds:g} s a batch)"
+            )
+        return [(epoch, batch) for batch in batches[: len(batches) // self.world * self.world][self.rank :: self.world]]
+
+    def open(self) -> Iterator[Loaded]:
+        """Start loading at the current position."""
+        rest = self.jobs(self.epoch)[self.batch :]
+        epochs = itertools.chain([rest], map(self.jobs, itertools.count(self.epoch + 1)))
+        stream, decode = BACKENDS[self.name]
+        load = Loader(self.manifest, self.config, self.config.min_clip_samples, decode)
+        return stream(epochs, load, self.config.threads)
+
+
+class Jobs(Dataset[Loaded]):
+    """What the DataLoader indexes: jobs themselves."""
+
+    def __init__(self, load: Loader) -> None:
+        self.load = load
+
+    def __getitem__(self, job: Job) -> Loaded:
+        return self.load(job)
+
+
+def torch_stream(epochs: Iterator[Sequence[Job]], load: Loader, threads: int) -> Iterator[Loaded]:
+    """Load with a DataLoader: in this process below two threads, where decoding costs less than a second process."""
+    loader = DataLoader(
+        Jobs(load),
+        batch_size=None,
+        sampler=itertools.chain.from_iterable(epochs),  # drawn in this process, so workers live through all epochs
+        num_workers=threads if threads > 1 else 0,
+        multiprocessing_context="spawn" if threads > 1 else None,  # a fork after threads were started may hang
+        worker_init_fn=leave_signals,
+        generator=torch.Generator(),  # or it draws from the global one
+    )
+    return iter(loader)
+
+
+def leave_signals(worker: int) -> None:
+    """Leave stopping to the training process: it finishes its step, saves, and then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+BACKENDS: dict[str, tuple[Callable[..., Iterator[Loaded]], Decoder]] = {
+    "fairseq2": (fairseq2_pipeline.stream, fairseq2_pipeline.decode_fairseq2),
+    "torch": (torch_stream, decode_soundfile),
+}
+
+
+def choose(reader: str) -> str:
+    """The backend that `auto` means here, said once; raises ImportError where fairseq2 is demanded and missing."""
+    if reader == "torch":
+        return reader
+    reason = fairseq2_pipeline.reason_unavailable()
+    if reader == "fairseq2" and reason:
+        raise ImportError(f"data: reader is fairseq2, which cannot be imported ({reason})")
+    if reader == "auto":
+        announce(reason)
+    return "torch" if reason else "fairseq2"
+
+
+@functools.cache
+def announce(reason: str | None) -> None:
+    """Say which reader `auto` has chosen, once in a process."""
+    if reason:
+        logger.info("audio is read by a torch DataLoader, the same batches as fairseq2's (not here: %s)", reason)
+    else:
+        logger.info("audio is read by fairseq2's pipeline")
+
+
+def eval_batches(manifest: Manifest, config: DataConfig) -> Iterator[Batch]:
+    """Every clip once, short ones first, from its start and cut at max_clip_seconds; epoch 0.
+
+    Files that cannot be used are left out as in training; raises BadDataError for too many.
+    """
+    load = Loader(manifest, config, FRAME, decode_soundfile)
+    tally = Tally(manifest, config.max_bad_share)
+    widths = np.minimum(manifest.samples, config.max_clip_samples)
+    for rows in fill(np.argsort(widths, kind="stable"), widths, config.max_samples):
+        loaded = load((0, PlannedBatch(tuple(rows), (0,) * len(rows))))
+        tally.add(loaded)
+        if loaded.batch.rows:
+            yield loaded.batch

@@ -1,0 +1,118 @@
+"""HuBERT's own objective: masked prediction of k-means units (Hsu et al. 2021)."""
+
+# B batch, T frames, E embed, K units
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lighthubert.data import SAMPLE_RATE, Batch
+from lighthubert.models import Hubert
+
+HOP = 320  # samples per frame
+
+
+def mfcc(waveform: Tensor) -> Tensor:
+    """(S,) at 16 kHz -> (T, 39) on the frames of HuBERT's front-end: 13 MFCC, deltas, second deltas, minus their mean.
+
+    Windows of 25 ms every 20 ms. The mean over the clip is taken off so that units do not tell channels apart; dividing
+    by the deviation makes deltas too loud (docs/log.md).
+    """
+    from torchaudio.compliance import kaldi
+    from torchaudio.functional import compute_deltas
+
+    static = kaldi.mfcc(waveform[None] * 2**15, sample_frequency=SAMPLE_RATE, use_energy=False).T  # (13, 10 ms frames)
+    deltas = compute_deltas(static)
+    features = torch.cat([static, deltas, compute_deltas(deltas)]).T
+    return (features - features.mean(0))[::2].contiguous()
+
+
+@torch.no_grad()
+def layer_features(net: Hubert, waveform: Tensor, layer: int) -> Tensor:
+    """(S,) -> (T, E): hidden state `layer` of a net, for the units of the next iteration."""
+    return net(waveform[None]).hidden_states[layer][0].float()
+
+
+def fit_kmeans(features: Iterable[Tensor], num_units: int, seed: int) -> np.ndarray:
+    """Cluster the frames of several clips, each (T, D), into centres (K, D) float32; ValueError for too few frames."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    frames = np.concatenate([f.numpy() for f in features])
+    if len(frames) < num_units:
+        raise ValueError(f"units.num_units: {num_units} units need as many frames, the clips have {len(frames)}")
+    kmeans = MiniBatchKMeans(num_units, batch_size=8192, max_iter=25, n_init=3, random_state=seed)
+    return kmeans.fit(frames).cluster_centers_.astype(np.float32)
+
+
+def assign(features: Tensor, centres: Tensor) -> np.ndarray:
+    """(T, D), (K, D) -> the nearest centre of each frame (T,) uint16."""
+    return torch.cdist(features, centres).argmin(1).numpy().astype(np.uint16)
+
+
+class UnitLabels:
+    """Units of every clip of a manifest, in one file: clip after clip, with the frame at which each clip begins.
+
+    A clip that could not be read has no frames.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as file:
+            self.units, self.offsets = file["units"], file["offsets"]
+
+    @staticmethod
+    def write(path: Path, clips: Iterator[np.ndarray]) -> None:
+        """Atomic: a run that is killed meanwhile begins this file anew."""
+        units = list(clips)
+        offsets = np.cumsum([0, *map(len, units)])
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez(temporary, units=np.concatenate(units), offsets=offsets)
+        os.replace(temporary, path)
+
+    def of(self, batch: Batch) -> Tensor:
+        """(B, T) int64, the units of a batch's crops; -100 where a clip has ended."""
+        rows = [
+            self.units[self.offsets[row] : self.offsets[row + 1]][start // HOP :]
+            for row, start in zip(batch.rows, batch.starts, strict=True)
+        ]
+        frames = (batch.lengths - 400).div(HOP, rounding_mode="floor") + 1
+        table = torch.full((len(rows), int(frames.max())), -100)
+        for i, (row, n) in enumerate(zip(rows, frames.tolist(), strict=True)):
+            table[i, : min(n, len(row))] = torch.from_numpy(row[:n].astype(np.int64))
+        return table
+
+    def perplexity(self) -> float:
+        """How many units are in use: the exponential of their entropy."""
+        share = np.bincount(self.units) / max(len(self.units), 1)
+        share = share[share > 0]
+        return float(np.exp(-(share * np.log(share)).sum()))
+
+
+class UnitHead(nn.Module):
+    """Logits of K units: cosine of a projected state with each unit's vector, over a temperature of 0.1."""
+
+    def __init__(self, embed_dim: int, num_units: int, dim: int = 256) -> None:
+        super().__init__()
+        self.proj = nn.Linear(embed_dim, dim)
+        self.units = nn.Parameter(torch.rand(num_units, dim) * 2 - 1)
+        nn.init.normal_(self.proj.weight, std=0.02)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """(..., E) -> (..., K)."""
+        state = self.proj(state).float()
+        return F.linear(F.normalize(state, dim=-1), F.normalize(self.units.float(), dim=-1)) / 0.1
+
+
+def save_centres(path: Path, centres: np.ndarray, about: dict[str, object]) -> None:
+    """Centres with what they cluster, so that a later run can say what its units are."""
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, centres=centres, about=np.array(json.dumps(about)))
+    os.replace(temporary, path)

@@ -1,0 +1,1 @@
+"""Manifests and corpora: `python -m lighthubert.prepare --help`."""

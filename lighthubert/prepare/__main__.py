@@ -1,0 +1,80 @@
+"""Make manifests of audio, and the project's own corpora."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lighthubert.data import ManifestError
+from lighthubert.prepare import debian, mini
+from lighthubert.prepare.debian import SOURCES, prepare_debian
+from lighthubert.prepare.folder import prepare_folder
+from lighthubert.prepare.librispeech import prepare_librispeech
+from lighthubert.prepare.mini import prepare_mini
+from lighthubert.prepare.report import PrepareError
+
+
+def sources(value: str) -> list[str]:
+    names = value.split(",")
+    unknown = [name for name in names if name not in SOURCES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no source is called {', '.join(unknown)}; there are {', '.join(SOURCES)}")
+    return names
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lighthubert prepare",
+        description="Make manifests: tables of audio files with their lengths at 16 kHz. The audio stays where it is. "
+        "Every file that cannot be used is named with the reason.",
+        epilog="Exit codes: 0 a manifest was written, 1 none was (the message says why), 2 wrong arguments.",
+    )
+    jobs = argparse.ArgumentParser(add_help=False)
+    jobs.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="threads (default: one a core)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("folder", parents=[jobs], help="any folder of audio")
+    command.add_argument("folder", type=Path, metavar="DIR", help="searched with all folders below it")
+    command.add_argument("--out", type=Path, required=True, metavar="MANIFEST.tsv")
+    command.set_defaults(run=lambda a: prepare_folder(a.folder, a.out, a.jobs))
+
+    command = commands.add_parser("librispeech", parents=[jobs], help="LibriSpeech, one manifest a subset")
+    command.add_argument(
+        "root", type=Path, metavar="ROOT", help="the unpacked LibriSpeech folder, or the one around it"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.set_defaults(run=lambda a: prepare_librispeech(a.root, a.out, a.jobs))
+
+    command = commands.add_parser(
+        "debian", parents=[jobs], help="11 hours of speech from Debian packages", description=debian.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    command.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the packages are unpacked")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus")
+    command.add_argument("--download", action="store_true", help="fetch and unpack the packages into ROOT first")
+    command.add_argument("--only", type=sources, default=list(SOURCES), metavar="SOURCE,...",
+                         help=f"of {', '.join(SOURCES)} (default: all)")  # fmt: skip
+    command.set_defaults(run=lambda a: prepare_debian(a.root, a.out, a.only, a.download, a.jobs))
+
+    command = commands.add_parser("mini", parents=[jobs], help="the embedded mini corpus", description=mini.__doc__)
+    command.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="what `prepare debian` made")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.set_defaults(run=lambda a: prepare_mini(a.corpus, a.out, a.jobs))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (PrepareError, ManifestError) as error:
+        print(f"lighthubert prepare: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

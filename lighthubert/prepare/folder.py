@@ -1,0 +1,29 @@
+"""A manifest of any folder of audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lighthubert.data import load_audio, write_manifest
+from lighthubert.data.manifest import listed_path
+from lighthubert.prepare.report import PrepareError, each, say_written
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+
+
+def prepare_folder(folder: Path, out: Path, jobs: int) -> None:
+    """List every audio file below a folder. Each is decoded once, so that lengths are exact and bad files are known."""
+    if not folder.is_dir():
+        raise PrepareError(f"{folder}: no such folder")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise PrepareError(f"{folder}: no audio file in it ({', '.join(sorted(SUFFIXES))})")
+    rows: list[dict[str, Any]] = [
+        {"path": listed_path(path, out), "samples": samples}
+        for path, samples in each(files, lambda path: len(load_audio(path)), str, jobs, "decoding")
+    ]
+    if not rows:
+        raise PrepareError(f"{folder}: none of its {len(files)} audio files can be read")
+    write_manifest(out, ["path", "samples"], rows)
+    say_written(out, (row["samples"] for row in rows), len(files))

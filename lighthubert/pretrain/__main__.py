@@ -1,0 +1,105 @@
+"""python -m lighthubert.pretrain RECIPE.yaml [key=value ...]"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from lighthubert.checkpoint import CheckpointError, save
+from lighthubert.config import ConfigError, read_recipe, read_yaml, write_yaml
+from lighthubert.data import BadDataError, Manifest, ManifestError, Reader
+from lighthubert.elastic import SearchSpace
+from lighthubert.models import HubertConfig
+from lighthubert.objectives import UnitLabels
+from lighthubert.pretrain.distill import Distillation
+from lighthubert.pretrain.init import build_supernet, load_hubert
+from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
+from lighthubert.pretrain.report import report
+from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
+from lighthubert.train import Objective, StateError, distributed, run
+
+ABOUT = """\
+Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.
+
+A recipe is a YAML file; recipes/mini runs on two CPU cores, recipes/base, small and large on GPUs under torchrun.
+What a recipe may say stands in lighthubert/pretrain/recipe.py. Any key can be given behind it, for example
+  python -m lighthubert.pretrain recipes/mini/stage2.yaml run_dir=runs/try train.steps=500 subnets=[random]
+The same command on the same run_dir resumes, or says that the run is done. Ctrl-C saves and stops."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m lighthubert.pretrain", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", metavar="RECIPE.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="replaces a value of the recipe")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        recipe = read_recipe(args.recipe, args.overrides, schema_of(args.recipe))
+        with distributed.session() as device:
+            if isinstance(recipe, Distill):
+                distill(recipe, device)
+            else:
+                units(recipe, device)
+    except (ConfigError, CheckpointError, ManifestError, StateError, BadDataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def schema_of(path: str) -> type[Distill] | type[Units]:
+    objective = read_yaml(path).get("objective", "distill")
+    if objective not in SCHEMAS:
+        raise ConfigError(f"{path}: objective: must be one of {', '.join(SCHEMAS)}, got {objective!r}")
+    return SCHEMAS[objective]
+
+
+def distill(recipe: Distill, device: torch.device) -> None:
+    train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
+    teacher = load_hubert(recipe.teacher)
+    space = SearchSpace.load(recipe.space)
+    recipe.target.check(teacher.config, space.parent)
+    supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed)
+    supernet.predicts = {"teacher": recipe.teacher, **recipe.target.describe()}
+    objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
+    if train_with(objective, recipe, train):
+        supernet.cpu()
+        save(supernet, Path(recipe.run_dir) / "supernet.safetensors")
+        report(supernet, Path(recipe.run_dir), valid, recipe.eval_archs)
+
+
+def units(recipe: Units, device: torch.device) -> None:
+    train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
+    folder = Path(recipe.run_dir) / "units"
+    distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed))
+    labels = (UnitLabels(folder / "train.npz"), UnitLabels(folder / "valid.npz"))
+    torch.manual_seed(recipe.seed)
+    model = UnitModel(HubertConfig.from_dict(recipe.model), recipe.units.num_units).to(device)
+    if train_with(MaskedUnits(model, recipe, *labels, valid), recipe, train):
+        path = Path(recipe.run_dir) / "hubert.safetensors"
+        save(model.hubert.cpu(), path)
+        print(f"{path}: the trained HuBERT")
+
+
+def train_with(objective: Objective, recipe: Distill | Units, clips: Manifest) -> bool:
+    """Run the loop; True on rank 0 if the run is finished."""
+    rank, world = distributed.rank(), distributed.world()
+    run_dir, values = Path(recipe.run_dir), asdict(recipe)
+    reader = Reader(clips, recipe.data, seed=recipe.seed, rank=rank, world=world)
+    same = {k: v for k, v in values.items() if k not in ("run_dir", "train", "seed", "data")}
+    if rank == 0:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if not (run_dir / "config.yaml").exists():
+            write_yaml(run_dir / "config.yaml", values)
+    result = run(objective, reader, recipe.train, run_dir=run_dir, seed=recipe.seed, recipe=same)
+    return result.finished and rank == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What the recipes of this job say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lighthubert.data import DataConfig
+from lighthubert.models import HubertConfig
+from lighthubert.objectives import DistanceConfig, FrameConfig, TargetConfig
+from lighthubert.train import TrainConfig
+
+SUBNETS = ("parent", "largest", "smallest", "random")
+
+
+@dataclass(frozen=True)
+class Distill:
+    """One stage of distilling a supernet from a teacher: stage 1 and stage 2 differ in `subnets` and `init`.
+
+    run_dir: where everything of the run is written; the same command on the same folder resumes.
+    teacher: a file or folder of any known layout, or the name of a torchaudio bundle.
+    space: the name of a search space, or a YAML file. train_manifest, valid_manifest: TSV files.
+    init: where the weights start: "random", "teacher" (its slices), or a file (a supernet's or a HuBERT's).
+    subnets: what a step trains: "parent" (the net that holds the weights), "largest", "smallest", "random".
+    share_clips: each subnet sees its own share of a step's clips, not all of them.
+    in_place: subnets after the first learn what the first one predicts instead of what the teacher says.
+    eval_archs: so many fixed random archs are measured on the held-out clips, beside the largest and the smallest.
+    """
+
+    run_dir: str
+    teacher: str
+    space: str
+    train_manifest: str
+    valid_manifest: str
+    train: TrainConfig
+    objective: str = "distill"
+    seed: int = 1
+    init: str = "teacher"
+    subnets: list[str] = field(default_factory=lambda: ["largest", "smallest", "random", "random"])
+    share_clips: bool = False
+    in_place: bool = False
+    eval_archs: int = 3
+    data: DataConfig = field(default_factory=DataConfig)
+    frames: FrameConfig = field(default_factory=FrameConfig)
+    target: TargetConfig = field(default_factory=TargetConfig)
+    distance: DistanceConfig = field(default_factory=DistanceConfig)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.subnets or any(name not in SUBNETS for name in self.subnets):
+            problems.append(f"subnets: needs one or more of {', '.join(SUBNETS)}, got {list(self.subnets)}")
+        if self.in_place and (self.share_clips or len(self.subnets) < 2):
+            problems.append("in_place: needs two subnets or more on the same clips (share_clips: false)")
+        if self.eval_archs < 0:
+            problems.append(f"eval_archs: must not be negative, got {self.eval_archs}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class UnitConfig:
+    """k-means units of every frame.
+
+    source: "mfcc" (the first iteration), or a HuBERT's file whose hidden state `layer` is clustered (the next one).
+    fit_clips: so many random training clips are clustered.
+    """
+
+    source: str = "mfcc"
+    layer: int = 0
+    num_units: int = 100
+    fit_clips: int = 2500
+
+    def __post_init__(self) -> None:
+        low = {"num_units": 2, "fit_clips": 1, "layer": 0}
+        if problems := [
+            f"{k}: must be at least {n}, got {getattr(self, k)}" for k, n in low.items() if getattr(self, k) < n
+        ]:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class Units:
+    """HuBERT's own objective, to train a teacher from nothing: masked prediction of k-means units.
+
+    model: keys of HubertConfig. Other keys as in Distill.
+    """
+
+    run_dir: str
+    train_manifest: str
+    valid_manifest: str
+    train: TrainConfig
+    objective: str = "units"
+    seed: int = 1
+    model: dict[str, Any] = field(default_factory=dict)
+    units: UnitConfig = field(default_factory=UnitConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    frames: FrameConfig = field(default_factory=FrameConfig)
+
+    def __post_init__(self) -> None:
+        HubertConfig.from_dict(self.model)
+
+
+SCHEMAS: dict[str, type[Distill] | type[Units]] = {"distill": Distill, "units": Units}

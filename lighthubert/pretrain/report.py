@@ -1,0 +1,76 @@
+"""What a finished distillation shows: a table, a picture, and subnets as files that agree with the supernet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lighthubert import cost
+from lighthubert.checkpoint import load, save
+from lighthubert.config import read_yaml
+from lighthubert.data import Manifest, load_audio
+from lighthubert.elastic import Supernet
+from lighthubert.models import Arch
+from lighthubert.pretrain.distill import eval_archs, outputs_agree
+from lighthubert.pretrain.plots import stages
+
+CLIP_SAMPLES = 160000  # the reference length of MACs, 10 s
+
+
+def report(supernet: Supernet, run_dir: Path, valid: Manifest, num_archs: int) -> None:
+    """Print the held-out losses of this run and of those it started from; write report.png and subnets/."""
+    archs = eval_archs(supernet, num_archs)
+    moments = history(run_dir)
+    rows = [describe(supernet, name, arch, moments) for name, arch in archs.items()]
+    stages(rows, list(moments)).savefig(run_dir / "report.png", dpi=120)
+    print_table(rows, list(moments))
+    print(f"\nPicture: {run_dir / 'report.png'}\n")
+    for name, arch in archs.items():
+        path = run_dir / "subnets" / f"{name}.safetensors"
+        difference = extract_and_compare(supernet, arch, path, valid)
+        size = path.stat().st_size / 1e6
+        print(f"{path}: {size:.1f} MB, loaded; largest difference from the supernet: {difference:g}")
+
+
+def history(run_dir: Path) -> dict[str, dict[str, float]]:
+    """The held-out losses at the start of the first run of a chain, and after each run, by column name."""
+    chain: list[tuple[str, list[dict[str, Any]]]] = []
+    folder: Path | None = run_dir
+    while folder is not None and (folder / "evals.jsonl").is_file():
+        lines = (folder / "evals.jsonl").read_text().splitlines()
+        chain.insert(0, (folder.name, [json.loads(line)["values"] for line in lines]))
+        init = Path(read_yaml(folder / "config.yaml").get("init", ""))
+        folder = init.parent if init.suffix == ".safetensors" else None
+    return {"start": chain[0][1][0]} | {f"after {name}": values[-1] for name, values in chain}
+
+
+def describe(supernet: Supernet, name: str, arch: Arch, moments: dict[str, dict[str, float]]) -> dict[str, Any]:
+    config = supernet.space.config(arch)
+    losses = {column: values.get(f"clean_loss/{name}") for column, values in moments.items()}
+    return {"name": name, "params": cost.num_params(config), "macs": cost.macs(config, CLIP_SAMPLES)} | losses
+
+
+def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Held-out loss, clean speech")
+    for heading in ("arch", "M parameters", "GMACs / 10 s", *columns):
+        table.add_column(heading, justify="left" if heading == "arch" else "right")
+    for row in sorted(rows, key=lambda row: -row["params"]):
+        losses = ("-" if row[column] is None else f"{row[column]:.3f}" for column in columns)
+        table.add_row(row["name"], f"{row['params'] / 1e6:.2f}", f"{row['macs'] / 1e9:.2f}", *losses)
+    Console().print(table)
+
+
+@torch.no_grad()
+def extract_and_compare(supernet: Supernet, arch: Arch, path: Path, valid: Manifest) -> float:
+    """Write a subnet, read it back, and give its largest difference from the supernet on a held-out clip."""
+    path.parent.mkdir(exist_ok=True)
+    save(supernet.eval().sample(arch), path)
+    subnet = load(path)
+    waveform = load_audio(valid.file_path(0))[None]
+    return outputs_agree(subnet(waveform), supernet(waveform, None, arch))

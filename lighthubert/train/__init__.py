@@ -1,0 +1,9 @@
+"""The training loop that every job shares: distributed, precision, schedules, checkpoints, logs."""
+
+from lighthubert.train import distributed
+from lighthubert.train.config import TrainConfig
+from lighthubert.train.job import TrainingError
+from lighthubert.train.loop import Objective, Result, run
+from lighthubert.train.state import StateError
+
+__all__ = ["Objective", "Result", "StateError", "TrainConfig", "TrainingError", "distributed", "run"]

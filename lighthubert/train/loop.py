@@ -1,0 +1,124 @@
+"""One visible loop for pretraining, pruning and fine-tuning: what is learnt is the objective's, how is here.
+
+A run is a function of its recipe, its seed and the number of ranks. Batches come from a plan that knows its place,
+schedules are functions of the step, and torch's generator (for dropout alone) starts anew in every step, so that a
+checkpoint needs no generator state and a run killed at any moment ends with the same bits as one that was not. (On
+CPUs; GPU kernels that add in no fixed order, as some backward passes of attention, differ in the last bits anyway.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+
+from lighthubert.train import distributed, optim, state
+from lighthubert.train.config import TrainConfig
+from lighthubert.train.job import Job
+from lighthubert.train.log import Log, StepRecord
+from lighthubert.train.schedule import learning_rate
+from lighthubert.train.stop import StopRequest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lighthubert.data import Batch, Reader
+
+
+class Objective(Protocol):
+    """What a net learns. `step` counts finished steps, so the first one is step 0."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Trained and checkpointed, on its device; only parameters that require a gradient learn. The loop switches
+        between train() and eval(): a part that must never train overrides train()."""
+
+    def counts(self, batch: Batch, step: int) -> Tensor:
+        """(k,) float64 on the CPU: how many things each loss term averages over; zeros for a batch without clips."""
+
+    def losses(self, batch: Batch, step: int, totals: Tensor) -> Iterator[tuple[Tensor, Mapping[str, float | Tensor]]]:
+        """This batch's shares of the step's means, each with detached partial sums by name (loss/largest).
+
+        totals (k,): the counts of all batches and ranks of the step; a term without any is 0. The loop runs a
+        backward pass for each yielded scalar before it asks for the next. Not called for a batch without clips.
+        """
+
+    def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
+        """(sum, count) by name over this rank's share of the held-out clips; names with `loss` choose the best."""
+
+    def describe(self) -> dict[str, str]:
+        """Texts for TensorBoard."""
+
+    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+        """Figures of the evaluations so far, entries of evals.jsonl."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a call of `run` ended."""
+
+    step: int
+    finished: bool
+    evals: list[dict[str, Any]]  # the content of evals.jsonl
+
+
+def run(objective: Objective, reader: Reader, config: TrainConfig, *, run_dir: str | Path, seed: int,
+        recipe: Mapping[str, Any] | None = None) -> Result:  # fmt: skip
+    """Train for config.steps steps; the same call on the same run_dir goes on where the last checkpoint is.
+
+    recipe: what else must stay the same for that, nested values under their keys. SIGTERM and Ctrl-C finish the step,
+    save and return (`finished` is then False); a second Ctrl-C raises KeyboardInterrupt at once. All ranks call this
+    with the same arguments but for the reader's rank, and share the file system of run_dir.
+    Raises StateError if the folder is in use, damaged or of another recipe, TrainingError after too many bad steps.
+    """
+    run_dir = Path(run_dir)
+    with ExitStack() as stack, StopRequest() as stop:
+        distributed.on_first(lambda: stack.enter_context(state.locked(run_dir)))
+        job = Job(objective, reader, config, run_dir, seed, recipe or {})
+        job.resume()
+        start = job.progress.step
+        if start < config.steps:
+            with Log(run_dir, start, config.steps, objective.describe()) as log:
+                _train(job, log, stop)
+        distributed.barrier()  # rank 0 has written the last checkpoint
+    step = job.progress.step
+    finished = step >= config.steps
+    if distributed.rank() == 0:
+        if finished:
+            print(f"{run_dir}: finished, {'all' if step > start else 'nothing to do: all'} {step} steps are done")
+        else:
+            by = stop.signal or "a signal to another rank"
+            print(f"{run_dir}: stopped by {by} after step {step} of {config.steps}; the same command resumes")
+    return Result(step, finished, job.progress.evals)
+
+
+def _train(job: Job, log: Log, stop: StopRequest) -> None:
+    progress, config = job.progress, job.config
+    if progress.step == 0:
+        job.evaluate(log)
+    stopping = False
+    while progress.step < config.steps and not stopping:
+        started = time.monotonic()
+        job.seed_dropout()
+        batches = [next(job.reader) for _ in range(config.accumulate)]
+        waited = time.monotonic() - started
+        totals, audio, padded = job.count(batches)
+        loss, sums = job.backward(batches, totals)
+        loss = distributed.sum_gradients(job.parameters, loss)
+        rate = learning_rate(config, progress.step)
+        norm, wrong = optim.update(job.optimizer, job.scaler, config, loss, rate)
+        job.advance(audio, wrong)
+        seconds = time.monotonic() - started
+        log.add(StepRecord(progress.step, {} if wrong else sums, rate, norm, audio, padded, seconds, waited))
+        if job.due(config.log_every):
+            log.write(list(job.reader.skipped), progress.bad_steps)
+        if job.due(config.eval_every):
+            job.evaluate(log)
+        stopping = distributed.any_rank(bool(stop.signal))
+        if stopping or job.due(config.save_every) or job.improved():
+            job.save(log)
