@@ -1,7 +1,21 @@
 """lighthubert: the once-for-all framework for speech representation models."""
 
 from lighthubert import cost
+from lighthubert.checkpoint import load, save
+from lighthubert.data.audio import load_audio
 from lighthubert.elastic import Arch, SearchSpace, Subnet, Supernet
 from lighthubert.models import Hubert, HubertConfig, HubertOutput
 
-__all__ = ["Arch", "Hubert", "HubertConfig", "HubertOutput", "SearchSpace", "Subnet", "Supernet", "cost"]
+__all__ = [
+    "Arch",
+    "Hubert",
+    "HubertConfig",
+    "HubertOutput",
+    "SearchSpace",
+    "Subnet",
+    "Supernet",
+    "cost",
+    "load",
+    "load_audio",
+    "save",
+]

@@ -1,14 +1,11 @@
-"""Reading YAML and JSON: spaces, archs and recipes. The only door to omegaconf."""
+"""Reading YAML and JSON: spaces, archs and recipes. The only door to omegaconf, imported when a file is read:
+loading and running a net needs no YAML."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lighthubert.schema import parse
 
@@ -21,6 +18,10 @@ class ConfigError(ValueError):
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML or JSON file as plain Python values; interpolations are resolved."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
     try:
         node = OmegaConf.load(path)
         values = OmegaConf.to_container(node, resolve=True)
@@ -33,6 +34,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def read_recipe(path: str | Path, overrides: list[str], schema: type[T]) -> T:
     """A recipe's YAML with `key.sub=value` overrides as a frozen dataclass; ConfigError lists all problems."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     values: Any = OmegaConf.create(read_yaml(path))
     for text in overrides:
         key, equals, _ = text.partition("=")
@@ -52,4 +57,6 @@ def read_recipe(path: str | Path, overrides: list[str], schema: type[T]) -> T:
 
 def write_yaml(path: str | Path, values: Any) -> None:
     """Write a mapping or a dataclass as YAML."""
+    from omegaconf import OmegaConf
+
     OmegaConf.save(OmegaConf.create(values if isinstance(values, dict) else asdict(values)), path)

@@ -15,19 +15,29 @@ from lighthubert.elastic import SearchSpace, Supernet, skeleton
 from lighthubert.models import Hubert, HubertConfig
 
 
-def infer_config(weights: Weights, *, head_dim: int = 64, **known: Any) -> HubertConfig:
+def infer_config(
+    weights: Weights,
+    *,
+    num_layers: int | None = None,
+    conv_strides: tuple[int, ...] = HubertConfig.conv_strides,
+    head_dim: int = 64,
+    **known: Any,
+) -> HubertConfig:
     """The sizes of the net that these tensors are.
 
-    head_dim: no tensor tells it; 64 in all published nets but HuBERT XLarge. `known`: what shapes do not tell
-    (norm_first, normalize_waveform, conv_strides, dropouts). A size is what most of the tensors that share it say;
-    where none is there, any size will do, for the missing tensors are reported when the net is built.
+    num_layers: what the file's settings say, if it has any; a whole layer may be missing. head_dim: no tensor tells
+    it; 64 in all published nets but HuBERT XLarge. known: norm_first, normalize_waveform, dropouts.
+    A size is what most of the tensors that share it say; where none is there, any size will do, for the missing tensors
+    are reported when the net is built.
     Raises CheckpointError for sizes that no net has.
     """
-    num_convs, num_layers = _count(weights, "frontend.convs"), _count(weights, "encoder.layers")
+    num_convs, depth = len(conv_strides), _count(weights, "encoder.layers")
+    if num_layers not in (None, depth):
+        weights.problems.append(f"{num_layers} layers by the settings, but tensors of {depth}")
     embed_dim = _size(
         weights, 1, "frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0", "mask_embed:0"
     )
-    rows = [_attention_rows(weights, i, embed_dim) for i in range(num_layers)]
+    rows = [_attention_rows(weights, i, embed_dim) for i in range(depth)]
     group_dim = _size(weights, embed_dim, "encoder.pos_convs.0.weight:1")
     try:
         if odd := [n for n in rows if n % head_dim]:
@@ -35,12 +45,13 @@ def infer_config(weights: Weights, *, head_dim: int = 64, **known: Any) -> Huber
         return HubertConfig(
             conv_channels=tuple(_channels(weights, i, num_convs) for i in range(num_convs)),
             conv_kernels=tuple(_size(weights, 1, f"frontend.convs.{i}.weight:2") for i in range(num_convs)),
-            conv_bias="frontend.convs.0.bias" in weights.tensors,
+            conv_strides=conv_strides,
+            conv_bias=any(f"frontend.convs.{i}.bias" in weights.tensors for i in range(num_convs)),
             conv_norm="layer" if weights.layer_norms else "group",
             embed_dim=embed_dim,
             head_dim=head_dim,
             num_heads=tuple(n // head_dim for n in rows),
-            ffn_dim=tuple(_ffn_units(weights, i, 4 * embed_dim) for i in range(num_layers)),
+            ffn_dim=tuple(_ffn_units(weights, i, 4 * embed_dim) for i in range(depth)),
             pos_conv_kernel=_size(weights, 1, "encoder.pos_convs.0.weight:2"),
             pos_conv_groups=embed_dim // group_dim if embed_dim % group_dim == 0 else 1,
             pos_conv_depth=_count(weights, "encoder.pos_convs"),

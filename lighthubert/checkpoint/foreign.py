@@ -11,7 +11,7 @@ import torch
 
 from lighthubert.checkpoint.build import build_hubert, build_supernet, infer_config
 from lighthubert.checkpoint.errors import CheckpointError
-from lighthubert.checkpoint.keys import LAYOUTS, Weights, translate
+from lighthubert.checkpoint.keys import LAYOUTS, translate
 from lighthubert.checkpoint.pickles import plain
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Hubert, HubertConfig
@@ -20,6 +20,7 @@ from lighthubert.models import Hubert, HubertConfig
 HUGGING_FACE = {
     "do_stable_layer_norm": False,
     "num_attention_heads": 12,
+    "num_hidden_layers": 12,
     "hidden_size": 768,
     "conv_stride": [5, 2, 2, 2, 2, 2, 2],
     "hidden_dropout": 0.1,
@@ -39,6 +40,7 @@ FAIRSEQ = {
     "layer_norm_first": False,
     "encoder_attention_heads": 12,
     "encoder_embed_dim": 768,
+    "encoder_layers": 12,
     "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
     "dropout": 0.1,
     "attention_dropout": 0.1,
@@ -91,10 +93,9 @@ def from_hugging_face(
         raise CheckpointError(f"{where}: model_type: must be hubert or data2vec-audio, got {kind!r}")
     given = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
     weights = translate(folder, state, LAYOUTS["hugging_face"])
-    if not given["mask_time_prob"] and not given["mask_feature_prob"]:
-        _zero_mask_embed(weights)  # transformers leaves it out
     net_config = infer_config(
         weights,
+        num_layers=given["num_hidden_layers"],
         head_dim=_head_dim(where, given["hidden_size"], given["num_attention_heads"]),
         conv_strides=tuple(given["conv_stride"]),
         norm_first=kind == "hubert" and given["do_stable_layer_norm"],  # transformers' data2vec is post-norm always
@@ -103,6 +104,8 @@ def from_hugging_face(
         attention_dropout=given["attention_dropout"],
         ffn_dropout=given["activation_dropout"],
     )
+    if not given["mask_time_prob"] and not given["mask_feature_prob"]:  # then transformers leaves it out
+        weights.tensors.setdefault("mask_embed", torch.zeros(net_config.embed_dim))
     return build_hubert(weights, net_config)
 
 
@@ -114,26 +117,19 @@ def from_torchaudio(path: Path | str, state: Mapping[str, Any]) -> Hubert:
     wide, has heads of 80. The mask embedding is not part of the model: zeros.
     """
     weights = translate(path, state, LAYOUTS["torchaudio"])
-    width = _zero_mask_embed(weights)
+    bias = weights.tensors.get("frontend.proj.bias")
     large = weights.layer_norms
     dropout = 0.0 if large else 0.1
     config = infer_config(
         weights,
-        head_dim=80 if width == 1280 else 64,
+        head_dim=80 if bias is not None and bias.numel() == 1280 else 64,
         norm_first=large,
         normalize_waveform=large,
         dropout=dropout,
         attention_dropout=dropout,
     )
+    weights.tensors["mask_embed"] = torch.zeros(config.embed_dim)
     return build_hubert(weights, config)
-
-
-def _zero_mask_embed(weights: Weights) -> int:
-    """Zeros for the mask embedding of nets that come without one; returns its width."""
-    bias = weights.tensors.get("frontend.proj.bias")
-    width = 0 if bias is None else bias.numel()
-    weights.tensors.setdefault("mask_embed", torch.zeros(width))
-    return width
 
 
 def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
@@ -146,6 +142,7 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
     weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])
     config = infer_config(
         weights,
+        num_layers=given["encoder_layers"],
         head_dim=_head_dim(where, given["encoder_embed_dim"], given["encoder_attention_heads"]),
         conv_strides=_strides(where, given["conv_feature_layers"]),
         norm_first=given["layer_norm_first"],

@@ -92,7 +92,7 @@ class Layout:
         for theirs, ours in self.table.items():
             if match := re.fullmatch(_regex(ours) + LEAF, name):
                 found.append(theirs.format(**match.groupdict()) + (match[match.re.groups] or ""))
-        return " or ".join(found) or name
+        return " or ".join(dict.fromkeys(found)) or name
 
 
 @cache
@@ -127,7 +127,7 @@ class Weights:
     @property
     def layer_norms(self) -> bool:
         """Whether every convolution has a norm (layer norm), not only the first one (group norm)."""
-        return "frontend.norms.1.weight" in self.tensors
+        return any(re.match(r"frontend\.norms\.[1-9]", name) for name in self.tensors)
 
 
 def translate(path: Path | str, state: Mapping[str, Any], layout: Layout) -> Weights:

@@ -6,6 +6,7 @@ Shapes: N native samples, C channels, S samples at 16 kHz.
 
 import math
 import os
+import stat
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -43,10 +44,12 @@ def load_audio(path: str | os.PathLike[str]) -> Tensor:
 def decode_clip(path: str, decode: Decoder) -> tuple[Tensor, int]:
     """Return (S,) float32 at 16 kHz and the native rate; raises AudioError with the reason."""
     try:
-        size = os.stat(path).st_size
+        status = os.stat(path)
     except OSError as error:
         raise AudioError(path, error.strerror or str(error)) from error
-    if size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(path, "not a file")
+    if status.st_size == 0:
         raise AudioError(path, "the file is empty")
     samples, rate = decode(path)
     if len(samples) == 0:
@@ -76,7 +79,7 @@ def read_length(path: str | os.PathLike[str]) -> int:
         info = soundfile.info(os.fspath(path))
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(path, f"cannot be opened: {getattr(error, 'error_string', error)}") from error
-    return -(-int(info.frames) * SAMPLE_RATE // int(info.samplerate))  # rounded up, as to_mono_16k does
+    return -(-int(info.frames) * SAMPLE_RATE // int(info.samplerate))  # rounded up, as by to_mono_16k
 
 
 def write_audio(path: Path, waveform: Tensor, compression: float | None = None) -> None:
@@ -90,10 +93,10 @@ def write_audio(path: Path, waveform: Tensor, compression: float | None = None) 
 
 
 def to_mono_16k(samples: Tensor, rate: int) -> Tensor:
-    """Mix (N, C) down by the mean of its channels and resample to (S,), S = ceil(N * 16000 / rate).
+    """Mix (N, C) down by the mean of its channels and resample to (S,): S = N * 16000 / rate, rounded up.
 
-    Windowed sinc of torchaudio.transforms.Resample with its defaults, which is torchaudio.functional.resample
-    with the filter worked out once in float64. Raises ValueError for a rate that shares no usable factor with 16 kHz.
+    Windowed sinc of torchaudio.transforms.Resample with its defaults: torchaudio.functional.resample, but with the
+    filter worked out once and in float64. Raises ValueError for a rate with too small a common factor with 16 kHz.
     """
     mono = samples.mean(dim=1) if samples.shape[1] > 1 else samples[:, 0]
     return mono if rate == SAMPLE_RATE or not len(mono) else resampler(rate)(mono)
@@ -109,7 +112,7 @@ def resampler(rate: int) -> Any:
         from torchaudio.transforms import Resample
     except ImportError as error:
         raise ImportError(f"audio at {rate} Hz needs torchaudio: pip install 'lighthubert[train]'") from error
-    return Resample(rate, SAMPLE_RATE)
+    return Resample(rate, SAMPLE_RATE, dtype=torch.float64).float()  # computed in float32 it is 1e-5 off
 
 
 def import_soundfile() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from lighthubert.data.audio import decode_soundfile
 from lighthubert.data.batch import Job, Loaded
 
 PREFETCH = 4  # batches decoded ahead
+# A pipeline's end waits for its threads. Where the garbage collector runs in one of them, it must not end there.
+ORPHANS: list[Any] = []
 
 
 def reason_unavailable() -> str | None:
@@ -43,6 +46,8 @@ def preload_sndfile() -> None:
 
 def decode_fairseq2(path: str) -> tuple[Tensor, int]:
     """Decode with fairseq2: (N, C) float32 in [-1, 1] and the native rate."""
+    if path.lower().endswith(".mp3"):  # fairseq2's memory file seeks wrongly from the end, which MP3 lengths hang on
+        return decode_soundfile(path)
     try:
         decoded = decoder()(Path(path).read_bytes())
     except (RuntimeError, ValueError, OSError):
@@ -64,11 +69,19 @@ def stream(epochs: Iterator[Sequence[Job]], load: Callable[[Job], Loaded], threa
     """Load the batches of one epoch after the other, `threads` at a time, a few ahead."""
     from fairseq2.data.data_pipeline import read_sequence
 
+    owner = threading.get_ident()
+    ORPHANS.clear()
     for jobs in epochs:
         # Indices: anything else would be copied into C++ containers.
-        indices = read_sequence(list(range(len(jobs))))
-        loaded = indices.map(partial(load_one, jobs, load), num_parallel_calls=max(threads, 1))
-        yield from loaded.prefetch(PREFETCH if threads else 0).and_return()
+        loaded = read_sequence(list(range(len(jobs)))).map(
+            partial(load_one, jobs, load), num_parallel_calls=threads or 1
+        )
+        pipeline = loaded.prefetch(PREFETCH if threads else 0).and_return()
+        try:
+            yield from pipeline
+        finally:
+            if threading.get_ident() != owner:
+                ORPHANS.append(pipeline)
 
 
 def load_one(jobs: Sequence[Job], load: Callable[[Job], Loaded], index: int) -> Loaded:

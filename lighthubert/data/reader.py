@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import signal
+import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,48 @@ from lighthubert.data.plan import FRAME, DataConfig, PlannedBatch, fill, plan
 logger = logging.getLogger("lighthubert")
 
 
+@dataclass(frozen=True)
+class RankPlan:
+    """What one rank of `world` loads, epoch by epoch. (Apart from the reader, which its own iterator must not hold.)"""
+
+    manifest: Manifest
+    config: DataConfig
+    seed: int
+    rank: int
+    world: int
+
+    def jobs(self, epoch: int) -> list[Job]:
+        """As many batches as every other rank has; raises ValueError where there is none for each."""
+        batches = plan(self.manifest.samples, self.config, self.seed, epoch)
+        if len(batches) < self.world:
+            raise ValueError(
+                f"{self.manifest.path}: epoch {epoch} has {len(batches)} batches for {self.world} ranks "
+                f"({self.manifest.seconds:.0f} s of audio, {self.config.max_seconds:g} s a batch)"
+            )
+        return [(epoch, batch) for batch in batches[: len(batches) // self.world * self.world][self.rank :: self.world]]
+
+    @property
+    def key(self) -> str:
+        """All that the plan depends on but the rank, readable."""
+        config = self.config
+        return (
+            f"manifest={self.manifest.digest} seed={self.seed} world={self.world} max_seconds={config.max_seconds:g} "
+            f"max_clip_seconds={config.max_clip_seconds:g} min_clip_seconds={config.min_clip_seconds:g} "
+            f"window={config.window}"
+        )
+
+
 class Reader:
     """The batches of one rank, epoch after epoch (from 1): the same on every machine and with either backend."""
 
     def __init__(self, manifest: Manifest, config: DataConfig, *, seed: int, rank: int = 0, world: int = 1) -> None:
         """Start at epoch 1, batch 0. Raises ValueError where an epoch has no batch for every rank."""
-        self.manifest, self.config = manifest, config
-        self.seed, self.rank, self.world = seed, rank, world
         self.name = choose(config.reader)
         self.epoch, self.batch = 1, 0  # the next to deliver; what is read ahead does not count
-        self.tally = Tally(manifest, config.max_bad_share)
-        self.jobs(1)
+        self._plan = RankPlan(manifest, config, seed, rank, world)
+        self._plan.jobs(1)
+        self._key = self._plan.key
+        self._tally = Tally(manifest, config.max_bad_share)
         self._batches: Iterator[Loaded] | None = None
         short = int((manifest.samples < config.min_clip_samples).sum())
         if rank == 0 and short:
@@ -45,57 +77,38 @@ class Reader:
     def __next__(self) -> Batch:
         """The next batch; it may have lost clips that cannot be read, even all. Raises BadDataError for too many."""
         if self._batches is None:
-            self._batches = self.open()
+            self._batches = self._open()
         loaded = next(self._batches)
         self.batch = self.batch + 1 if loaded.batch.epoch == self.epoch else 1
         self.epoch = loaded.batch.epoch
-        self.tally.add(loaded)
+        self._tally.add(loaded)
         return loaded.batch
 
     @property
     def skipped(self) -> dict[str, str]:
         """The files that could not be used so far, with the reasons."""
-        return self.tally.skipped
+        return self._tally.skipped
 
     def state_dict(self) -> dict[str, Any]:
         """Where to go on: batches delivered in this epoch, and what the plan depends on."""
-        return {"epoch": self.epoch, "batch": self.batch, "key": self.key}
+        return {"epoch": self.epoch, "batch": self.batch, "key": self._key}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after a saved state; raises ValueError where the plan it counts in is another one."""
-        if state["key"] != self.key:
-            saved, now = (dict(part.split("=", 1) for part in key.split()) for key in (state["key"], self.key))
+        if state["key"] != self._key:
+            saved, now = (dict(part.split("=", 1) for part in key.split()) for key in (state["key"], self._key))
             changed = [f"{k} was {saved.get(k)} and is {now.get(k)}" for k in saved | now if saved.get(k) != now.get(k)]
-            raise ValueError(f"{self.manifest.path}: cannot go on with other data: {'; '.join(changed)}")
+            raise ValueError(f"{self._plan.manifest.path}: cannot go on with other data: {'; '.join(changed)}")
         self.epoch, self.batch, self._batches = int(state["epoch"]), int(state["batch"]), None
 
-    @property
-    def key(self) -> str:
-        """All that the plan depends on, readable."""
-        config = self.config
-        return (
-            f"manifest={self.manifest.digest} seed={self.seed} world={self.world} max_seconds={config.max_seconds:g} "
-            f"max_clip_seconds={config.max_clip_seconds:g} min_clip_seconds={config.min_clip_seconds:g} "
-            f"window={config.window}"
-        )
-
-    def jobs(self, epoch: int) -> list[Job]:
-        """What this rank loads in an epoch: as many batches as every other rank."""
-        batches = plan(self.manifest.samples, self.config, self.seed, epoch)
-        if len(batches) < self.world:
-            raise ValueError(
-                f"{self.manifest.path}: epoch {epoch} has {len(batches)} batches for {self.world} ranks "
-                f"({self.manifest.seconds:.0f} s of audio, {self.config.max_seconds:g} s a batch)"
-            )
-        return [(epoch, batch) for batch in batches[: len(batches) // self.world * self.world][self.rank :: self.world]]
-
-    def open(self) -> Iterator[Loaded]:
+    def _open(self) -> Iterator[Loaded]:
         """Start loading at the current position."""
-        rest = self.jobs(self.epoch)[self.batch :]
-        epochs = itertools.chain([rest], map(self.jobs, itertools.count(self.epoch + 1)))
+        share = self._plan
+        rest = share.jobs(self.epoch)[self.batch :]
+        epochs = itertools.chain([rest], map(share.jobs, itertools.count(self.epoch + 1)))
         stream, decode = BACKENDS[self.name]
-        load = Loader(self.manifest, self.config, self.config.min_clip_samples, decode)
-        return stream(epochs, load, self.config.threads)
+        load = Loader(share.manifest, share.config, share.config.min_clip_samples, decode)
+        return stream(epochs, load, share.config.threads)
 
 
 class Jobs(Dataset[Loaded]):
@@ -116,15 +129,15 @@ def torch_stream(epochs: Iterator[Sequence[Job]], load: Loader, threads: int) ->
         sampler=itertools.chain.from_iterable(epochs),  # drawn in this process, so workers live through all epochs
         num_workers=threads if threads > 1 else 0,
         multiprocessing_context="spawn" if threads > 1 else None,  # a fork after threads were started may hang
-        worker_init_fn=leave_signals,
+        worker_init_fn=leave_group,
         generator=torch.Generator(),  # or it draws from the global one
     )
     return iter(loader)
 
 
-def leave_signals(worker: int) -> None:
-    """Leave stopping to the training process: it finishes its step, saves, and then ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def leave_group(worker: int) -> None:
+    """Keep Ctrl-C and the like, sent to the whole process group, for the training process: it saves before it ends."""
+    os.setpgrp()
 
 
 BACKENDS: dict[str, tuple[Callable[..., Iterator[Loaded]], Decoder]] = {

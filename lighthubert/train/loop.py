@@ -39,17 +39,21 @@ class Objective(Protocol):
         between train() and eval(): a part that must never train overrides train()."""
 
     def counts(self, batch: Batch, step: int) -> Tensor:
-        """(k,) float64 on the CPU: how many things each loss term averages over; zeros for a batch without clips."""
+        """(k,) float64, batch on the CPU: how many things each loss term averages over; zeros without any clip."""
 
     def losses(self, batch: Batch, step: int, totals: Tensor) -> Iterator[tuple[Tensor, Mapping[str, float | Tensor]]]:
         """This batch's shares of the step's means, each with detached partial sums by name (loss/largest).
 
-        totals (k,): the counts of all batches and ranks of the step; a term without any is 0. The loop runs a
-        backward pass for each yielded scalar before it asks for the next. Not called for a batch without clips.
+        batch: on the model's device, never without clips. totals (k,), on the CPU: the counts of all batches and ranks
+        of the step, 0 for a term without any. The loop runs a backward pass for each yielded scalar before it asks
+        for the next; the code between runs under autocast, and must not yield from within a no_grad block.
         """
 
     def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
-        """(sum, count) by name over this rank's share of the held-out clips; names with `loss` choose the best."""
+        """(sum, count) by name over this rank's share of the held-out clips, without gradients, under autocast.
+
+        The mean of those with `loss` in their names chooses the best checkpoint.
+        """
 
     def describe(self) -> dict[str, str]:
         """Texts for TensorBoard."""
@@ -72,8 +76,10 @@ def run(objective: Objective, reader: Reader, config: TrainConfig, *, run_dir: s
     """Train for config.steps steps; the same call on the same run_dir goes on where the last checkpoint is.
 
     recipe: what else must stay the same for that, nested values under their keys. SIGTERM and Ctrl-C finish the step,
-    save and return (`finished` is then False); a second Ctrl-C raises KeyboardInterrupt at once. All ranks call this
-    with the same arguments but for the reader's rank, and share the file system of run_dir.
+    save and return (`finished` is then False, and the process is free to end with code 0: nothing is lost, and the
+    next call goes on); a second Ctrl-C raises KeyboardInterrupt at once. torchrun passes signals on, waits 30 s, and
+    ends with a traceback of its own. All ranks call this with the same arguments but for the reader's rank, and share
+    the file system of run_dir.
     Raises StateError if the folder is in use, damaged or of another recipe, TrainingError after too many bad steps.
     """
     run_dir = Path(run_dir)

@@ -1,0 +1,114 @@
+"""`make bench`: where the time of a stage 2 step goes, and what the supernet costs beside an extracted net.
+
+Ratios within one run are what to quote: the machine's speed drifts. docs/benchmarks.md keeps dated results.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lighthubert.config import read_recipe
+from lighthubert.data import Manifest, Reader
+from lighthubert.elastic import SearchSpace
+from lighthubert.objectives import predictions, targets
+from lighthubert.pretrain.distill import Distillation
+from lighthubert.pretrain.init import build_supernet, load_hubert
+from lighthubert.pretrain.recipe import Distill
+
+ROOT = Path(__file__).parent.parent
+STEPS = 12
+
+
+def clock(action: Callable[[], object]) -> tuple[float, object]:
+    start = time.perf_counter()
+    value = action()
+    return time.perf_counter() - start, value
+
+
+def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
+    """Median seconds of each part of a step, over STEPS steps."""
+    teacher = load_hubert(recipe.teacher)
+    supernet = build_supernet(SearchSpace.load(recipe.space), teacher, "teacher", recipe.target, recipe.seed)
+    objective = Distillation(supernet, teacher, recipe, Manifest.read(recipe.valid_manifest))
+    reader = Reader(Manifest.read(recipe.train_manifest), recipe.data, seed=recipe.seed)
+    optimizer = torch.optim.AdamW(supernet.parameters(), lr=1e-4)
+    rows: list[dict[str, float]] = []
+    for step in range(STEPS + 2):
+        row: dict[str, float] = {}
+        row["data"], batch = clock(lambda: next(reader))
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+            with torch.no_grad():
+                row["teacher"], output = clock(lambda: teacher(batch.waveform, batch.lengths))
+            target = targets(output, recipe.target)
+            mask, weights = objective.weights(batch)
+            row |= {"front-end": 0.0, "encoder": 0.0, "backward": 0.0}
+            for subnet in objective.subnets(step):
+                front, _ = clock(lambda s=subnet: front_end(supernet, s, batch))
+                both, output = clock(lambda s=subnet: supernet(batch.waveform, batch.lengths, s, mask))
+                loss = objective.distance(predictions(supernet, output, subnet, recipe.target), target, weights)
+                row["front-end"] += front
+                row["encoder"] += max(both - front, 0.0)
+                row["backward"] += clock(loss.backward)[0]
+        row["optimizer"] = clock(optimizer.step)[0]
+        optimizer.zero_grad()
+        row["audio"] = batch.seconds
+        rows.append(row)
+    return {key: statistics.median(row[key] for row in rows[2:]) for key in rows[0]}
+
+
+def front_end(supernet: torch.nn.Module, subnet: object, batch: object) -> torch.Tensor:
+    """The front-end of a subnet alone, with gradients."""
+    from torch.func import functional_call
+
+    from lighthubert.elastic import select, skeleton
+
+    net = skeleton(subnet.config(supernet.config))
+    params = select(dict(supernet.hubert.named_parameters()), subnet, supernet.config)
+    own = {name.removeprefix("frontend."): p for name, p in params.items() if name.startswith("frontend.")}
+    return functional_call(net.frontend, own, (batch.waveform, batch.lengths))
+
+
+def overhead(recipe: Distill) -> list[tuple[str, float, float]]:
+    """Forward and backward of an arch inside the supernet over the same as an extracted net, as a ratio of medians."""
+    teacher = load_hubert(recipe.teacher)
+    supernet = build_supernet(SearchSpace.load(recipe.space), teacher, "teacher", recipe.target, recipe.seed)
+    waveform = torch.randn(4, 64000)
+    rows = []
+    for name in ("largest", "smallest"):
+        arch = getattr(supernet.space, name)()
+        net = supernet.sample(arch)
+
+        def run(forward: Callable[[], object]) -> float:
+            return clock(lambda: forward().last_hidden_state.sum().backward())[0]
+
+        pairs = [(run(lambda: supernet(waveform, None, arch)), run(lambda: net(waveform))) for _ in range(STEPS)]
+        rows.append((name, statistics.median(a / b for a, b in pairs[2:]), statistics.median(b for _, b in pairs[2:])))
+    return rows
+
+
+def main() -> None:
+    recipe = read_recipe(ROOT / "recipes/mini/stage2.yaml", [], Distill)
+    keys = ("teacher", "train_manifest", "valid_manifest")
+    recipe = replace(recipe, **{key: str(ROOT / getattr(recipe, key)) for key in keys})
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batches of {recipe.data.max_seconds:g} s")
+    print("\n| stage 2 step | ms | audio s/s | data | teacher | front-end | encoder | backward | optimizer |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for precision in ("fp32", "bf16"):
+        parts = step_shares(recipe, precision)
+        audio = parts.pop("audio")
+        total = sum(parts.values())
+        shares = " | ".join(f"{value / total:.0%}" for value in parts.values())
+        print(f"| {precision} | {1000 * total:.0f} | {audio / total:.0f} | {shares} |")
+    print("\n| forward and backward, fp32 | supernet / extracted | extracted, ms |\n|---|---|---|")
+    for name, ratio, seconds in overhead(recipe):
+        print(f"| {name} | {ratio:.2f} | {1000 * seconds:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

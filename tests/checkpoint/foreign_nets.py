@@ -1,0 +1,132 @@
+"""Small random nets of other programs, files of them, and the comparison with ours."""
+
+import sys
+import types
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchaudio
+import transformers
+from torch import Tensor, nn
+
+from lighthubert import Hubert
+
+BASE: dict[str, Any] = {"feat_extract_norm": "group"}
+LARGE: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+SIZES: dict[str, Any] = {
+    "hidden_size": 128,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 3,
+    "intermediate_size": 160,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 32,
+}
+
+
+def randomized(model: Any) -> Any:
+    """Norms and biases random too, so that none is trivially 1 or 0."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def hugging_face(cls: Any = transformers.HubertModel, **settings: Any) -> Any:
+    torch.manual_seed(0)
+    return randomized(cls(transformers.HubertConfig(**{**SIZES, **settings})))
+
+
+def wav2vec2(large: bool, **settings: Any) -> Any:
+    """torchaudio's model with the structure of HuBERT Base or Large."""
+    torch.manual_seed(0)
+    sizes = {
+        "extractor_mode": "layer_norm" if large else "group_norm",
+        "extractor_conv_layer_config": [(16, 10, 5), *[(16, 3, 2)] * 4, *[(16, 2, 2)] * 2],
+        "extractor_conv_bias": False,
+        "encoder_embed_dim": 128,
+        "encoder_projection_dropout": 0.0,
+        "encoder_pos_conv_kernel": 32,
+        "encoder_pos_conv_groups": 16,
+        "encoder_num_layers": 3,
+        "encoder_num_heads": 2,
+        "encoder_attention_dropout": 0.0,
+        "encoder_ff_interm_features": 160,
+        "encoder_ff_interm_dropout": 0.0,
+        "encoder_dropout": 0.0,
+        "encoder_layer_norm_first": large,
+        "encoder_layer_drop": 0.0,
+        "aux_num_out": None,
+    }
+    return randomized(torchaudio.models.wav2vec2_model(**{**sizes, **settings}))
+
+
+def fairseq_name(key: str, large: bool) -> str:
+    """fairseq's name of a tensor of transformers, after transformers' documented conversion, written down anew."""
+    if key.startswith("feature_extractor."):
+        return key.replace(".conv.", ".0.").replace(".layer_norm.", ".2.1." if large else ".2.")
+    for new, old in {
+        "masked_spec_embed": "mask_emb",
+        "feature_projection.layer_norm": "layer_norm",
+        "feature_projection.projection": "post_extract_proj",
+        "pos_conv_embed.conv": "pos_conv.0",
+        "parametrizations.weight.original0": "weight_g",
+        "parametrizations.weight.original1": "weight_v",
+        ".attention.": ".self_attn.",
+        "feed_forward.intermediate_dense": "fc1",
+        "feed_forward.output_dense": "fc2",
+    }.items():
+        key = key.replace(new, old)
+    if key.startswith("encoder.layers.") and ".layer_norm." in key:
+        key = key.replace(".layer_norm.", ".self_attn_layer_norm.")
+    return key
+
+
+def fairseq_state(model: Any, large: bool) -> dict[str, Tensor]:
+    """A transformers model under fairseq's names, with HuBERT's own output layer."""
+    state = {fairseq_name(key, large): value for key, value in model.state_dict().items()}
+    extra = {"label_embs_concat": torch.ones(504, 64), "final_proj.weight": torch.ones(64, 128)}
+    return state | extra | {"final_proj.bias": torch.ones(64)}
+
+
+def write_fairseq(path: Path, state: dict[str, Tensor], settings: dict[str, Any], **options: Any) -> None:
+    """A file as fairseq's trainer writes it; fairseq's class exists only while the file is written."""
+    names = ("fairseq", "fairseq.data", "fairseq.data.dictionary")
+    modules = {name: types.ModuleType(name) for name in names}
+    dictionary = type("Dictionary", (), {"__module__": names[-1]})
+    modules[names[-1]].Dictionary = dictionary  # type: ignore[attr-defined]
+    words = dictionary()
+    words.symbols, words.indices, words.counts = ["<s>", "0"], {"<s>": 0, "0": 1}, defaultdict(int, x=2)
+    content = {
+        **settings,
+        "model": state,
+        "criterion": None,
+        "optimizer_history": [{"criterion_name": "HubertCriterion", "num_updates": 400000}],
+        "task_state": {"dictionaries": [words]},
+        "extra_state": {"train_iterator": {"epoch": 3}, "val_loss": 2.5},
+    }
+    sys.modules.update(modules)
+    try:
+        torch.save(content, path, **options)
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+def assert_same(net: Any, model: Any, wave: Tensor) -> None:
+    """All states but 0 agree to 1e-5 of their scale; ours of that number precedes the positional convolution."""
+    assert isinstance(net, Hubert)
+    assert not net.training
+    normalized = nn.functional.layer_norm(wave, wave.shape[-1:])
+    heard = normalized if net.config.normalize_waveform else wave
+    with torch.no_grad():
+        if isinstance(model, torchaudio.models.Wav2Vec2Model):  # its list lacks the projection and Large's final norm
+            theirs = [*model.extract_features(heard)[0][:-1], model(heard)[0]]
+        else:
+            theirs = model(heard, output_hidden_states=True).hidden_states[1:]
+        ours = net(wave).hidden_states[1:]
+    assert len(ours) == len(theirs)
+    for x, y in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(x, y, rtol=0, atol=1e-5 * y.abs().max().item())

@@ -1,0 +1,91 @@
+"""State dicts of torchaudio's HuBERT give the outputs that torchaudio computes, and its bundles load by name."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchaudio
+from foreign_nets import assert_same, wav2vec2
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lighthubert.checkpoint import CheckpointError, load, load_teacher
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
+@pytest.mark.parametrize("form", ["safetensors", "zip", "legacy"])
+def test_a_state_dict_computes_what_torchaudio_does(tmp_path: Path, wave: Tensor, large: bool, form: str) -> None:
+    model = wav2vec2(large)
+    if form == "safetensors":
+        save_file(model.state_dict(), tmp_path / "net")
+    else:
+        torch.save(model.state_dict(), tmp_path / "net", _use_new_zipfile_serialization=form == "zip")
+    net = load(tmp_path / "net")
+    assert (net.config.norm_first, net.config.normalize_waveform) == (large, large)
+    assert not net.mask_embed.any()
+    assert_same(net, model, wave)
+
+
+def test_the_wrapper_of_a_bundle_that_normalises(tmp_path: Path, wave: Tensor) -> None:
+    model = wav2vec2(True)
+    torch.save({f"model.{name}": value for name, value in model.state_dict().items()}, tmp_path / "net.pt")
+    assert_same(load(tmp_path / "net.pt"), model, wave)
+
+
+def test_conv_biases(tmp_path: Path, wave: Tensor) -> None:
+    model = wav2vec2(True, extractor_conv_bias=True)
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    assert_same(load(tmp_path / "net.pt"), model, wave)
+
+
+def test_a_task_s_output_layer_is_left_out(tmp_path: Path) -> None:
+    torch.save(wav2vec2(False, aux_num_out=29).state_dict(), tmp_path / "net.pt")
+    assert load(tmp_path / "net.pt").config.num_layers == 3
+
+
+def test_heads_of_xlarge(tmp_path: Path, wave: Tensor) -> None:
+    """HuBERT XLarge alone has heads of 80."""
+    sizes = {"encoder_embed_dim": 1280, "encoder_num_heads": 16, "encoder_num_layers": 1, "encoder_pos_conv_kernel": 8}
+    model = wav2vec2(True, **sizes)
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    net = load(tmp_path / "net.pt")
+    assert (net.config.head_dim, net.config.num_heads) == (80, (16,))
+    assert_same(net, model, wave)
+
+
+def test_a_bundle_by_name(tmp_path: Path, wave: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle's file lies in torch.hub's cache, so nothing is downloaded; random weights at full size."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    torch.manual_seed(0)
+    model = torchaudio.models.hubert_base().eval()
+    torch.save(model.half().state_dict(), cache / "hubert_fairseq_base_ls960.pth")
+    net = load_teacher("HUBERT_BASE")
+    assert net.config.num_layers == 12
+    assert not net.config.normalize_waveform
+    assert_same(net, model.float(), wave[:, :2000])
+
+
+def test_a_bundle_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(
+        CheckpointError, match=r"HUBERT_BASE: cannot be downloaded \(.*\); without a network give a file"
+    ):
+        load_teacher("HUBERT_BASE")
+
+
+def test_a_bundle_without_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    with pytest.raises(CheckpointError, match=r"HUBERT_BASE: needs torchaudio: pip install 'lighthubert\[train\]'"):
+        load_teacher("HUBERT_BASE")
+
+
+def test_only_a_teacher_may_be_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="HUBERT_BASE: no such file or folder"):
+        load("HUBERT_BASE")
+    with pytest.raises(CheckpointError, match="WAV2VEC2_BASE: no such file or folder"):
+        load_teacher("WAV2VEC2_BASE")
