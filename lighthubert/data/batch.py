@@ -9,7 +9,9 @@ import logging
 import math
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +41,10 @@ class Batch:
     starts: tuple[int, ...]  # of the crops in samples, multiples of 320
     epoch: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By value from a worker: containers have little shared memory, and its handles break when a process stops.
+        return build_batch, (self.waveform.numpy(), self.lengths.tolist(), self.rows, self.starts, self.epoch)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         return replace(self, waveform=self.waveform.to(device), lengths=self.lengths.to(device))
@@ -52,6 +58,12 @@ class Batch:
     def padding_share(self) -> float:
         """Share of the waveform that is padding."""
         return 1 - int(self.lengths.sum()) / self.waveform.numel() if self.waveform.numel() else 0.0
+
+
+def build_batch(
+    waveform: np.ndarray, lengths: list[int], rows: tuple[int, ...], starts: tuple[int, ...], epoch: int
+) -> Batch:
+    return Batch(torch.from_numpy(waveform), torch.tensor(lengths, dtype=torch.int64), rows, starts, epoch)
 
 
 @dataclass(frozen=True)

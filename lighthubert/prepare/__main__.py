@@ -24,6 +24,13 @@ def sources(value: str) -> list[str]:
     return names
 
 
+def count(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lighthubert prepare",
@@ -32,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 a manifest was written, 1 none was (the message says why), 2 wrong arguments.",
     )
     jobs = argparse.ArgumentParser(add_help=False)
-    jobs.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="threads (default: one a core)")
+    jobs.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="threads (default: one a core)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("folder", parents=[jobs], help="any folder of audio")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import CheckpointError, save
+from lighthubert.checkpoint import save
 from lighthubert.config import ConfigError, read_recipe, read_yaml, write_yaml
-from lighthubert.data import BadDataError, Manifest, ManifestError, Reader
+from lighthubert.data import BadDataError, Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import HubertConfig
 from lighthubert.objectives import UnitLabels
@@ -21,7 +21,7 @@ from lighthubert.pretrain.init import build_supernet, load_hubert
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
-from lighthubert.train import Objective, StateError, distributed, run
+from lighthubert.train import Objective, StateError, TrainingError, distributed, run
 
 ABOUT = """\
 Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
                 distill(recipe, device)
             else:
                 units(recipe, device)
-    except (ConfigError, CheckpointError, ManifestError, StateError, BadDataError, ValueError) as error:
+    except (ValueError, BadDataError, StateError, TrainingError) as error:  # of configs, files and sizes; of the run
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,0 +1,71 @@
+"""Which message a wrong subnet gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from lighthubert.elastic import Subnet, extract
+from lighthubert.models import Hubert, HubertConfig
+
+WHOLE = HubertConfig(
+    conv_channels=(8, 12, 12, 12, 12, 12, 16),
+    embed_dim=48,
+    head_dim=4,
+    num_heads=(6,) * 4,
+    ffn_dim=(96,) * 4,
+    pos_conv_kernel=8,
+    pos_conv_groups=6,
+    pos_conv_fixed="group_dim",
+)
+FIXED = dataclasses.replace(WHOLE, pos_conv_fixed="groups")
+GROUPS = (
+    "embed: other units than the first ones must be whole groups of the positional convolution (8 each), "
+    "with one order of channels in all of them"
+)
+DISTINCT = "distinct units within 0 and"
+NO_GROUPS = "are not whole groups of the positional convolution (8 each)"
+WRONG: dict[str, tuple[HubertConfig, Subnet, str]] = {
+    "unknown axis": (
+        WHOLE,
+        Subnet((0,), {"width": range(3), "heads9": range(1)}),
+        "Subnet: width: the parent has no such axis; heads9: ",
+    ),
+    "unknown layer": (WHOLE, Subnet((0, 4)), "Subnet: layers: the parent has 4, got (0, 4)"),
+    "no layers": (WHOLE, Subnet(()), "HubertConfig: num_heads: needs one positive integer or more, got ()"),
+    "layers in another order": (
+        WHOLE,
+        Subnet((1, 0)),
+        "HubertConfig: layers: must be rising indices from 0 up, got (1, 0)",
+    ),
+    "a layer twice": (WHOLE, Subnet((1, 1)), "HubertConfig: layers: must be rising indices from 0 up, got (1, 1)"),
+    "too many units": (WHOLE, Subnet((0,), {"ffn0": range(97)}), f"Subnet: ffn0: needs {DISTINCT} 95, one or more"),
+    "a unit twice": (WHOLE, Subnet((0,), {"heads0": (1, 1)}), f"Subnet: heads0: needs {DISTINCT} 5, one or more"),
+    "a negative unit": (WHOLE, Subnet((0,), {"conv0": (-1, 2)}), f"Subnet: conv0: needs {DISTINCT} 7, one or more"),
+    "no units": (WHOLE, Subnet((0,), {"conv6": ()}), f"Subnet: conv6: needs {DISTINCT} 15, one or more"),
+    "every other unit as a range": (
+        WHOLE,
+        Subnet((0,), {"conv6": range(0, 16, 2)}),
+        f"Subnet: conv6: needs {DISTINCT} 15, one or more",
+    ),
+    "half a group at the front": (WHOLE, Subnet((0,), {"embed": range(12)}), f"embed: 12 {NO_GROUPS}"),
+    "half a group at the end": (WHOLE, Subnet((0,), {"embed": range(20)}), f"embed: 20 {NO_GROUPS}"),
+    "half a group": (WHOLE, Subnet((0,), {"embed": tuple(range(4, 12))}), GROUPS),
+    "groups apart": (WHOLE, Subnet((0,), {"embed": tuple(range(0, 48, 6))}), GROUPS),
+    "orders that differ": (WHOLE, Subnet((0,), {"embed": (*range(8), *reversed(range(8, 16)))}), GROUPS),
+    "fewer groups where their number is fixed": (FIXED, Subnet((0,), {"embed": tuple(range(24, 48))}), GROUPS),
+    "a width that the groups do not divide": (
+        FIXED,
+        Subnet((0,), {"embed": range(20)}),
+        "HubertConfig: embed_dim: must be a multiple of pos_conv_groups=6, got 20",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_subnets(case: str) -> None:
+    parent, subnet, message = WRONG[case]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        extract(Hubert(parent), subnet)

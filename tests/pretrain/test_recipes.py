@@ -1,0 +1,137 @@
+"""Every shipped recipe: loads, fits its space and its teacher, and takes a real step (big ones at small widths)."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from harness import evals
+from small import random_hubert, write_yaml
+
+import lighthubert as lh
+from lighthubert.config import read_recipe, read_yaml
+from lighthubert.pretrain.__main__ import main, schema_of
+from lighthubert.pretrain.init import slices
+from lighthubert.pretrain.recipe import Distill, Units
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+NAMES = sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+PUBLISHED = {"HUBERT_BASE": lh.HubertConfig.base, "HUBERT_LARGE": lh.HubertConfig.large}
+MINI_TEACHER = "checkpoints/hubert-mini.safetensors"
+
+
+def load(name: str) -> Distill | Units:
+    path = str(RECIPES / f"{name}.yaml")
+    return read_recipe(path, [], schema_of(path))
+
+
+def teacher_config(recipe: Distill) -> lh.HubertConfig:
+    if recipe.teacher == MINI_TEACHER:
+        return lh.HubertConfig.from_dict(load("mini/teacher").model)  # type: ignore[union-attr]
+    return PUBLISHED[recipe.teacher]()
+
+
+def test_there_are_recipes_of_all_sizes() -> None:
+    assert {name.split("/")[0] for name in NAMES} == {"mini", "base", "small", "large"}
+    assert {"mini/teacher", "mini/stage1", "mini/stage2", "base/stage1", "base/stage2", "small/stage2",
+            "large/stage1", "large/stage2"} <= set(NAMES)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_fits_its_space_and_teacher(name: str) -> None:
+    """Full size, without storage. Stage 2 starts from a run that a recipe makes, of a space with the same parent."""
+    recipe = load(name)
+    assert recipe.run_dir == f"runs/{name}"
+    with torch.device("meta"):
+        if isinstance(recipe, Units):
+            lh.Hubert(lh.HubertConfig.from_dict(recipe.model))
+            return
+        teacher = lh.Hubert(teacher_config(recipe))
+        supernet = lh.Supernet(lh.SearchSpace.load(recipe.space))
+        recipe.target.check(teacher.config, supernet.config)
+        source = teacher
+        if recipe.init != "teacher":
+            before = load(Path(recipe.init).parent.relative_to("runs").as_posix())
+            assert isinstance(before, Distill)
+            assert (before.teacher, before.target.layers) == (recipe.teacher, before.target.layers)
+            source = lh.Supernet(lh.SearchSpace.load(before.space)).hubert
+        filled = slices(source, supernet.config)
+    assert {k: v.shape for k, v in filled.items()} == {k: v.shape for k, v in supernet.hubert.named_parameters()}
+
+
+def narrow(config: lh.HubertConfig) -> lh.HubertConfig:
+    """A sixteenth of the width, all layers, and what kind of net it is."""
+    return replace(config, conv_channels=(8,) * 7, embed_dim=config.embed_dim // 16, head_dim=4, pos_conv_kernel=8,
+                   pos_conv_groups=1, ffn_dim=tuple(n // 16 for n in config.ffn_dim))  # fmt: skip
+
+
+def narrow_space(name: str) -> dict[str, Any]:
+    """A shipped space with its choices, at a sixteenth of the width."""
+    space = lh.SearchSpace.load(name)
+    values = {**space.to_dict(), "parent": narrow(space.parent).to_dict(), "name": f"narrow_{name}"}
+    values["embed_dim"] = [n // 16 for n in space.embed_dim]
+    values["conv_channels"] = [[c // 64 for c in choice] for choice in space.conv_choices()]
+    if not space.joint_convs:
+        values["conv_channels"] = [choice[0] for choice in values["conv_channels"]]
+    return values
+
+
+def run_a_step(name: str, folder: Path, world: Path, overrides: list[str]) -> None:
+    """With everything that the recipe says but paths, widths and the length of the run."""
+    run_dir = folder / name
+    quick = ["train.steps=1", f"run_dir={run_dir}", f"train_manifest={world / 'few.tsv'}",
+             f"valid_manifest={world / 'few.tsv'}"]  # fmt: skip
+    recipe = load(name)
+    if recipe.train.schedule != "tri_stage":
+        quick.append("train.warmup_steps=0")
+    if isinstance(recipe, Distill):
+        quick.append("eval_archs=0")
+        if recipe.init.startswith("runs/"):
+            quick.append(f"init={folder / recipe.init.removeprefix('runs/')}")
+    assert main([str(RECIPES / f"{name}.yaml"), *quick, *overrides]) == 0
+    measured = evals(run_dir)
+    assert [entry["step"] for entry in measured] == [0, 1]
+    assert all(value is not None for entry in measured for value in entry["values"].values())
+    kept, given = read_yaml(run_dir / "config.yaml"), read_yaml(RECIPES / f"{name}.yaml")
+    for section in ("target", "distance", "frames", "units"):
+        assert {key: kept[section][key] for key in given.get(section, {})} == given.get(section, {})
+    assert kept["train"]["precision"] == given["train"]["precision"] == "bf16"
+
+
+def supernet_of(folder: Path, name: str) -> lh.Supernet:
+    net = lh.load(folder / name / "supernet.safetensors")
+    assert isinstance(net, lh.Supernet)
+    return net
+
+
+def test_mini_recipes_run(tmp_path: Path, world: Path) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    lh.save(random_hubert(teacher_config(load("mini/stage1"))), teacher)  # type: ignore[arg-type]
+    short = [f"teacher={teacher}", "data.max_seconds=5"]
+    for stage in ("stage1", "stage2", "stage2_in_place", "stage2_pairs", "stage2_paper"):
+        run_a_step(f"mini/{stage}", tmp_path, world, short)
+    first = supernet_of(tmp_path, "mini/stage1").head["last"].weight
+    second = supernet_of(tmp_path, "mini/stage2").head["last"].weight
+    assert 0 < (first - second).abs().max() < 0.01  # a step away
+    assert list(supernet_of(tmp_path, "mini/stage2_pairs").head) == ["2", "4", "6"]
+
+
+def test_the_mini_teacher_s_recipe_runs(tmp_path: Path, world: Path) -> None:
+    run_a_step("mini/teacher", tmp_path, world, ["data.max_seconds=5"])
+    net = lh.load(tmp_path / "mini/teacher/hubert.safetensors")
+    assert net.config == lh.SearchSpace.load("mini").parent
+
+
+@pytest.mark.parametrize("names", [["base/stage1", "base/stage2", "small/stage2"], ["large/stage1", "large/stage2"]])
+def test_big_recipes_run_at_small_widths(tmp_path: Path, world: Path, names: list[str]) -> None:
+    recipe = load(names[0])
+    assert isinstance(recipe, Distill)
+    lh.save(random_hubert(narrow(teacher_config(recipe))), tmp_path / "teacher.safetensors")
+    for name in names:
+        space = write_yaml(tmp_path / "space.yaml", narrow_space(load(name).space))  # type: ignore[union-attr]
+        run_a_step(name, tmp_path, world, [f"teacher={tmp_path / 'teacher.safetensors'}", f"space={space}"])
+        assert supernet_of(tmp_path, name).space.num_archs == lh.SearchSpace.load(load(name).space).num_archs  # type: ignore[union-attr]
+    first, last = (supernet_of(tmp_path, name) for name in (names[0], names[-1]))
+    moved = (first.hubert.encoder.layers[0].fc1.weight - last.hubert.encoder.layers[0].fc1.weight).abs().max()
+    assert 0 < moved < 0.01
