@@ -32,8 +32,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def read_recipe(path: str | Path, overrides: list[str], schema: type[T]) -> T:
-    """A recipe's YAML with `key.sub=value` overrides as a frozen dataclass; ConfigError lists all problems."""
+def read_values(path: str | Path, overrides: list[str]) -> dict[str, Any]:
+    """A recipe's YAML with `key.sub=value` overrides as plain values; interpolations are resolved."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -45,12 +45,24 @@ def read_recipe(path: str | Path, overrides: list[str], schema: type[T]) -> T:
             raise ConfigError(f"{text!r}: an override is written key=value")
         try:
             values = OmegaConf.merge(values, OmegaConf.from_dotlist([text]))
-        except (YAMLError, OmegaConfBaseException) as error:
+        except (YAMLError, OmegaConfBaseException, TypeError) as error:
             raise ConfigError(f"{text!r}: {' '.join(str(error).split())}") from error
-    plain = OmegaConf.to_container(values, resolve=True)
-    assert isinstance(plain, dict)
     try:
-        return parse(schema, plain, name=str(path))  # type: ignore[arg-type]
+        plain: Any = OmegaConf.to_container(values, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    return dict(plain)
+
+
+def read_recipe(path: str | Path, overrides: list[str], schema: type[T]) -> T:
+    """A recipe as a frozen dataclass; ConfigError lists all problems."""
+    return make_recipe(path, read_values(path, overrides), schema)
+
+
+def make_recipe(path: str | Path, values: dict[str, Any], schema: type[T]) -> T:
+    """Values read from `path` as a frozen dataclass; ConfigError lists all problems."""
+    try:
+        return parse(schema, values, name=str(path))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

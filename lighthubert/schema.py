@@ -40,7 +40,8 @@ def _dataclass(cls: Any, values: Any, path: str, problems: list[str]) -> Any:
     try:
         return cls(**given)
     except ValueError as error:
-        problems.append(f"{dot}{str(error).removeprefix(f'{cls.__name__}: ')}")
+        own = str(error).removeprefix(f"{cls.__name__}: ").removeprefix(f"{path}: ")
+        problems += [f"{dot}{problem}" for problem in own.split("; ")]
         return None
 
 

@@ -27,7 +27,7 @@ class DataConfig:
     """Longer clips are cropped to this, at a random start."""
     min_clip_seconds: float = 0.4
     """Shorter clips are left out of training."""
-    window: int = 2000
+    window: int = 3000
     """Clips that are sorted by length together: more means less padding and less mixing."""
     threads: int = 1
     """Decoding threads; the DataLoader reader takes that many processes instead from 2 up. 0 and it decodes in line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +54,26 @@ def ffn_units(rule: str, ffn_dim: int, embed_dim: int, parent_embed_dim: int) ->
 def parse_parent(value: Any) -> HubertConfig:
     if isinstance(value, Mapping):
         return HubertConfig.from_dict(value)
-    if value not in PARENTS:
+    if not isinstance(value, str) or value not in PARENTS:
         raise ValueError(f"must be one of {', '.join(PARENTS)} or a mapping of HubertConfig's keys, got {value!r}")
     return PARENTS[value]()
 
 
-def parse_choices(value: Any, kind: type, nested: bool = False) -> tuple[Any, ...]:
+def parse_choices(value: Any, kind: type, nested: bool = False, choices: bool = True) -> tuple[Any, ...]:
     """A list of choices as a tuple; `nested` allows lists of integers as choices. Raises TypeError."""
     if not isinstance(value, (list, tuple)) or not value:
         raise TypeError("expected a list of choices, one or more")
     lists = [isinstance(v, (list, tuple)) for v in value]
     if nested and all(lists):
-        return tuple(parse_choices(v, kind) for v in value)
+        joint = tuple(parse_choices(v, kind, choices=False) for v in value)
+        if len(set(joint)) < len(joint):
+            raise TypeError("expected choices that differ")
+        return joint
     allowed = (int, float) if kind is float else (int,)
-    if any(type(v) not in allowed or v <= 0 for v in value):
+    if any(type(v) not in allowed or not 0 < v < math.inf for v in value):
         raise TypeError(f"expected positive {'numbers' if kind is float else 'integers'}")
+    if choices and len(set(value)) < len(value):
+        raise TypeError("expected choices that differ")
     return tuple(kind(v) for v in value)
 
 
@@ -88,7 +94,11 @@ def space_problems(space: SearchSpace) -> Iterator[str]:
         if max(getattr(space, key)) > limit:
             yield f"{key}: the parent has {limit}, got {list(getattr(space, key))}"
     for embed in space.embed_dim:
-        if max(space.ffn_dims(embed)) > min(parent.ffn_dim):
+        dims = space.ffn_dims(embed)
+        if min(dims) < 1 or len(set(dims)) < len(dims):
+            yield f"ffn_ratio: must make sizes that differ, one unit or more; of {embed} they are {list(dims)}"
+            continue
+        if max(ffn_units(space.ffn_rule, max(dims), embed, parent.embed_dim)) >= min(parent.ffn_dim):
             yield f"ffn_ratio: {max(space.ffn_ratio)} x {embed} is more than the parent's {min(parent.ffn_dim)} units"
         width = parent.embed_dim // parent.pos_conv_groups
         step = parent.pos_conv_groups if parent.pos_conv_fixed == "groups" else width
@@ -112,15 +122,18 @@ def complete(space: SearchSpace, config: Mapping[str, Any]) -> dict[str, Any]:
             given.setdefault(key, getattr(space, key)[0])
     if len(space.conv_channels) == 1:
         given.setdefault("conv_channels", space.conv_channels[0])
+    for pair in (("num_layers", "layers"), ("ffn_ratio", "ffn_dim")):
+        if all(key in config for key in pair):
+            raise ValueError(f"{', '.join(pair)}: give one of the two")
     depth = given.pop("num_layers", None)
-    if depth is not None and "layers" not in given:
-        if depth not in space.num_layers:
+    if depth is not None:
+        if type(depth) is not int or depth not in space.num_layers:
             raise ValueError(f"num_layers: must be one of {list(space.num_layers)}, got {depth!r}")
         given["layers"] = space.layers(depth)
     ratios, embed = given.pop("ffn_ratio", None), given.get("embed_dim")
-    if ratios is not None and "ffn_dim" not in given and type(embed) is int:
+    if ratios is not None and type(embed) is int:
         several = isinstance(ratios, (list, tuple))
-        if not all(isinstance(r, (int, float)) for r in (ratios if several else [ratios])):
+        if not all(type(r) in (int, float) and math.isfinite(r) for r in (ratios if several else [ratios])):
             raise ValueError(f"ffn_ratio: expected a number or a list of numbers, got {ratios!r}")
         given["ffn_dim"] = [int(r * embed) for r in ratios] if several else int(ratios * embed)
     layers = given.get("layers")

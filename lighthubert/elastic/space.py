@@ -57,12 +57,16 @@ class SearchSpace:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchSpace:
         """A space out of JSON-like values. Raises ValueError that lists all wrong keys and values."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"search space: expected keys and values, got {values!r}")
         keys = [f.name for f in fields(cls)]
         required = [k for k in keys if k not in ("layer_rule", "ffn_rule", "name")]
         problems = [f"{k}: unknown key; known are {', '.join(keys)}" for k in values if k not in keys]
         problems += [f"{k}: is missing" for k in required if k not in values]
         given: dict[str, Any] = {k: v for k, v in values.items() if k in keys}
-        for key in set(required) & set(given):
+        if not isinstance(given.get("name", ""), str):
+            problems.append(f"name: expected text, got {given.pop('name')!r}")
+        for key in [k for k in required if k in given]:
             try:
                 if key == "parent":
                     given[key] = rules.parse_parent(given[key])
@@ -119,22 +123,30 @@ class SearchSpace:
         n, embed = rng.choice(self.num_layers), rng.choice(self.embed_dim)
         ffn = tuple(rng.choice(self.ffn_dims(embed)) for _ in range(n))
         heads = tuple(rng.choice(self.num_heads) for _ in range(n))
-        if self.joint_convs:
-            convs = rng.choice(self.conv_choices())
+        choices = self.conv_choices()
+        if self.joint_convs or len(choices) == 1:  # without a draw where there is no choice: seeds then agree
+            convs = rng.choice(choices) if len(choices) > 1 else choices[0]
         else:
-            convs = tuple(c[0] for c in rng.choices(self.conv_choices(), k=len(self.parent.conv_channels)))
+            convs = tuple(rng.choice(choices)[i] for i in range(len(self.parent.conv_channels)))
         return Arch(embed, heads, ffn, convs, self.layers(n))
 
     def mutate(self, arch: Arch, rng: random.Random, prob: float) -> Arch:
         """Draw each choice anew with probability `prob`; layers that a greater depth brings are drawn too."""
-        return self._mix(self.arch(arch), self.sample(rng), rng, prob)
+        arch, drawn = self.arch(arch), self.sample(rng)
+        layers = range(self.parent.num_layers)
+        genes = {
+            "heads": {i: rng.choice(self.num_heads) for i in layers},
+            "ffn": {i: rng.randrange(len(self.ffn_ratio)) for i in layers},
+        }
+        return self._mix(arch, drawn, genes, rng, prob)
 
     def crossover(self, a: Arch, b: Arch, rng: random.Random) -> Arch:
         """Each choice from either parent with equal chance; a layer that only one of them has from that one."""
-        return self._mix(self.arch(a), self.arch(b), rng, 0.5)
+        a, b = self.arch(a), self.arch(b)
+        return self._mix(a, b, self._genes(b), rng, 0.5)
 
-    def _mix(self, a: Arch, b: Arch, rng: random.Random, prob: float) -> Arch:
-        """Each choice from b with probability `prob`, else from a. FFN sizes travel as ratios."""
+    def _mix(self, a: Arch, b: Arch, genes_b: dict[str, dict[int, int]], rng: random.Random, prob: float) -> Arch:
+        """Each choice from b, whose layers have `genes_b`, with probability `prob`, else from a."""
 
         def pick(x: Any, y: Any) -> Any:
             if x is None or y is None:
@@ -142,7 +154,7 @@ class SearchSpace:
             return y if rng.random() < prob else x
 
         embed, layers = pick(a.embed_dim, b.embed_dim), pick(a.layers, b.layers)
-        genes_a, genes_b = self._genes(a), self._genes(b)
+        genes_a = self._genes(a)
         heads = [pick(genes_a["heads"].get(i), genes_b["heads"].get(i)) for i in layers]
         ratios = [pick(genes_a["ffn"].get(i), genes_b["ffn"].get(i)) for i in layers]
         if self.joint_convs:
@@ -153,7 +165,7 @@ class SearchSpace:
         return Arch(embed, tuple(heads), tuple(dims[r] for r in ratios), convs, layers)
 
     def _genes(self, arch: Arch) -> dict[str, dict[int, int]]:
-        """Heads, and the index of the FFN ratio, by kept layer."""
+        """Heads, and the index of the FFN ratio, by kept layer: FFN sizes follow the width."""
         ratios = map(self.ffn_dims(arch.embed_dim).index, arch.ffn_dim)
         heads = dict(zip(arch.layers, arch.num_heads, strict=True))
         return {"heads": heads, "ffn": dict(zip(arch.layers, ratios, strict=True))}
@@ -168,6 +180,8 @@ class SearchSpace:
         if isinstance(config, (str, Path)):
             where, config = f"{config}: ", read_yaml(config)
         try:
+            if not isinstance(config, (Arch, Mapping)):
+                raise ValueError(f"expected an Arch, a mapping or a path, got {config!r}")
             arch = config if isinstance(config, Arch) else Arch.from_dict(rules.complete(self, config))
             problems = list(rules.arch_problems(self, arch))
         except ValueError as error:

@@ -30,6 +30,11 @@ class Subnet:
     def config(self, parent: HubertConfig) -> HubertConfig:
         """The sizes of the standalone net. Raises ValueError for axes, layers or units that the parent lacks."""
         self._check(parent)
+        width = parent.embed_dim // parent.pos_conv_groups
+        if parent.pos_conv_fixed == "group_dim" and len(self.units.get("embed", ())) % width:
+            raise ValueError(
+                f"embed: {len(self.units['embed'])} are not whole groups of the positional convolution ({width} each)"
+            )
         kept = {axis: len(self.units.get(axis, range(size))) for axis, size in axis_sizes(parent).items()}
         return parent.resized(
             kept["embed"],
@@ -112,7 +117,8 @@ def _group_units(subnet: Subnet, parent: HubertConfig) -> Units | None:
     embed = subnet.units.get("embed")
     if embed is None:
         return None
-    groups = parent.resized(len(embed)).pos_conv_groups
+    fixed = parent.pos_conv_fixed == "groups"
+    groups = parent.pos_conv_groups if fixed else len(embed) * parent.pos_conv_groups // parent.embed_dim
     if embed == range(len(embed)):
         return range(len(embed) // groups)
     width = parent.embed_dim // parent.pos_conv_groups
@@ -130,8 +136,8 @@ def _group_units(subnet: Subnet, parent: HubertConfig) -> Units | None:
 def extract(hubert: Hubert, subnet: Subnet) -> Hubert:
     """A subnet as a standalone net with its own storage; in fp32 its outputs equal the supernet's bit for bit
     from 16 rows (batch x frames) up."""
-    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
     net = skeleton(subnet.config(hubert.config))
+    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
     own = {name: p.clone(memory_format=torch.contiguous_format) for name, p in params.items()}
     net.load_state_dict(own, assign=True)
     return net.train(hubert.training)

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from lighthubert.models.config import HubertConfig
+from lighthubert.models.frontend import exact
 
 
 class Attention(nn.Module):
@@ -90,7 +91,7 @@ class Encoder(nn.Module):
                 x = x * valid  # padded frames must be what the convolution's own padding is: 0
             x = conv(x.transpose(1, 2)).transpose(1, 2)[:, :num_frames]  # an even kernel makes one frame more
             if self.pos_conv_depth > 1:
-                x = F.layer_norm(x.float(), x.shape[-1:])
+                x = F.layer_norm(exact(x), x.shape[-1:]).to(x.dtype)
             x = F.gelu(x)
         return x
 

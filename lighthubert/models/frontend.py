@@ -56,6 +56,11 @@ def standardize(x: Tensor, valid: Tensor, count: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) / count + 1e-5)
 
 
+def exact(x: Tensor) -> Tensor:
+    """In single precision at least: sums over channels, or over thousands of frames, are not for half precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class ChannelNorm(nn.GroupNorm):
     """Group norm with one group per channel, over valid frames only, so that padding changes nothing."""
 
@@ -63,18 +68,28 @@ class ChannelNorm(nn.GroupNorm):
         super().__init__(channels, channels)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # (B, C, T), (B,) frames
-        x = x.float()  # sums over thousands of frames are not for half precision
+        x, weight, bias = exact(x), exact(self.weight), exact(self.bias)
         if lengths is None:
-            return F.group_norm(x, x.shape[1], self.weight, self.bias)
-        x = standardize(x, valid_mask(lengths, x.shape[2])[:, None], lengths[:, None, None])
-        return torch.addcmul(self.bias[:, None], x, self.weight[:, None])
+            x = F.group_norm(x, x.shape[1], weight, bias)
+        else:
+            x = standardize(x, valid_mask(lengths, x.shape[2])[:, None], lengths[:, None, None])
+            x = torch.addcmul(bias[:, None], x, weight[:, None])
+        return x.to(self.weight.dtype)
 
 
-class FrameNorm(nn.LayerNorm):
+class ExactLayerNorm(nn.LayerNorm):
+    """Layer norm that counts in single precision at least, under autocast too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(exact(x), self.normalized_shape, exact(self.weight), exact(self.bias), self.eps)
+        return x.to(self.weight.dtype)
+
+
+class FrameNorm(ExactLayerNorm):
     """Layer norm over the channels of (B, C, T)."""
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return super().forward(x.transpose(1, 2).float()).transpose(1, 2)
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Frontend(nn.Module):
@@ -92,7 +107,7 @@ class Frontend(nn.Module):
             self.norms = nn.ModuleList([ChannelNorm(channels[1])])
         else:
             self.norms = nn.ModuleList(FrameNorm(c) for c in channels[1:])
-        self.norm = nn.LayerNorm(channels[-1])
+        self.norm = ExactLayerNorm(channels[-1])
         self.proj = nn.Linear(channels[-1], config.embed_dim)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -105,4 +120,4 @@ class Frontend(nn.Module):
             if i < len(self.norms):
                 x = self.norms[i](x, lengths)
             x = F.gelu(x)
-        return self.proj(self.norm(x.transpose(1, 2).float()))
+        return self.proj(self.norm(x.transpose(1, 2)))

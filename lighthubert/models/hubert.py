@@ -76,6 +76,8 @@ class Hubert(nn.Module):
         Raises ValueError for wrong shapes and for clips that are shorter than one frame's receptive field.
         """
         self._check(waveform, lengths)
+        if lengths is not None:  # whatever stands in the padding, be it NaN
+            waveform = torch.where(valid_mask(lengths, waveform.shape[1]), waveform, 0)
         if self.config.normalize_waveform:
             waveform = normalize_waveform(waveform, lengths)
         x = self.frontend(waveform, lengths)

@@ -29,6 +29,8 @@ def mfcc(waveform: Tensor) -> Tensor:
     from torchaudio.compliance import kaldi
     from torchaudio.functional import compute_deltas
 
+    if len(waveform) < 400:
+        raise ValueError(f"needs 400 samples or more (one frame), got {len(waveform)}")
     static = kaldi.mfcc(waveform[None] * 2**15, sample_frequency=SAMPLE_RATE, use_energy=False).T  # (13, 10 ms frames)
     deltas = compute_deltas(static)
     features = torch.cat([static, deltas, compute_deltas(deltas)]).T
@@ -107,12 +109,20 @@ class UnitHead(nn.Module):
 
     def forward(self, state: Tensor) -> Tensor:
         """(..., E) -> (..., K)."""
-        state = self.proj(state).float()
-        return F.linear(F.normalize(state, dim=-1), F.normalize(self.units.float(), dim=-1)) / 0.1
+        state = F.normalize(self.proj(state).float(), dim=-1)
+        with torch.autocast(state.device.type, enabled=False):  # logits near 10 would be multiples of 1/16 in bf16
+            return F.linear(state, F.normalize(self.units.float(), dim=-1)) / 0.1
+
+
+def read_about(path: Path) -> dict[str, object]:
+    """What the centres of a file cluster."""
+    with np.load(path, allow_pickle=False) as file:
+        about: dict[str, object] = json.loads(str(file["about"]))
+    return about
 
 
 def save_centres(path: Path, centres: np.ndarray, about: dict[str, object]) -> None:
-    """Centres with what they cluster, so that a later run can say what its units are."""
+    """Write centres with what they cluster: units, clips and seed. Atomic."""
     temporary = path.with_suffix(".tmp.npz")
     np.savez(temporary, centres=centres, about=np.array(json.dumps(about)))
     os.replace(temporary, path)

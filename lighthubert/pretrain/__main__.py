@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from lighthubert.checkpoint import save
-from lighthubert.config import ConfigError, read_recipe, read_yaml, write_yaml
+from lighthubert.config import ConfigError, make_recipe, read_values, write_yaml
 from lighthubert.data import BadDataError, Manifest, Reader
 from lighthubert.elastic import SearchSpace
-from lighthubert.models import HubertConfig
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
 from lighthubert.pretrain.init import build_supernet, load_hubert
@@ -41,21 +43,28 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        recipe = read_recipe(args.recipe, args.overrides, schema_of(args.recipe))
+        values = read_values(args.recipe, args.overrides)
+        recipe = make_recipe(args.recipe, values, schema_of(args.recipe, values))
         with distributed.session() as device:
             if isinstance(recipe, Distill):
                 distill(recipe, device)
             else:
                 units(recipe, device)
-    except (ValueError, BadDataError, StateError, TrainingError) as error:  # of configs, files and sizes; of the run
+    except (
+        ValueError,
+        OSError,
+        BadDataError,
+        StateError,
+        TrainingError,
+    ) as error:  # of configs, files and sizes; of the run
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def schema_of(path: str) -> type[Distill] | type[Units]:
-    objective = read_yaml(path).get("objective", "distill")
-    if objective not in SCHEMAS:
+def schema_of(path: str, values: dict[str, Any]) -> type[Distill] | type[Units]:
+    objective = values.get("objective", "distill")
+    if not isinstance(objective, str) or objective not in SCHEMAS:
         raise ConfigError(f"{path}: objective: must be one of {', '.join(SCHEMAS)}, got {objective!r}")
     return SCHEMAS[objective]
 
@@ -68,10 +77,12 @@ def distill(recipe: Distill, device: torch.device) -> None:
     supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed)
     supernet.predicts = {"teacher": recipe.teacher, **recipe.target.describe()}
     objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
-    if train_with(objective, recipe, train):
+    # A file may change under its name: the run is of this space and of these weights of the teacher.
+    content = {"space": space.to_dict(), "teacher_weights": digest(teacher)}
+    if train_with(objective, recipe, train, content):
         supernet.cpu()
         save(supernet, Path(recipe.run_dir) / "supernet.safetensors")
-        report(supernet, Path(recipe.run_dir), valid, recipe.eval_archs)
+        report(supernet, Path(recipe.run_dir), valid, recipe.data, recipe.eval_archs)
 
 
 def units(recipe: Units, device: torch.device) -> None:
@@ -80,22 +91,30 @@ def units(recipe: Units, device: torch.device) -> None:
     distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed))
     labels = (UnitLabels(folder / "train.npz"), UnitLabels(folder / "valid.npz"))
     torch.manual_seed(recipe.seed)
-    model = UnitModel(HubertConfig.from_dict(recipe.model), recipe.units.num_units).to(device)
-    if train_with(MaskedUnits(model, recipe, *labels, valid), recipe, train):
+    model = UnitModel(recipe.model, recipe.units.num_units).to(device)
+    if train_with(MaskedUnits(model, recipe, *labels, valid), recipe, train, {}):
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)
         print(f"{path}: the trained HuBERT")
 
 
-def train_with(objective: Objective, recipe: Distill | Units, clips: Manifest) -> bool:
-    """Run the loop; True on rank 0 if the run is finished."""
+def digest(net: nn.Module) -> str:
+    """Hash of a net's weights."""
+    sha = hashlib.sha256()
+    for parameter in net.parameters():
+        sha.update(parameter.detach().cpu().numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def train_with(objective: Objective, recipe: Distill | Units, clips: Manifest, content: dict[str, Any]) -> bool:
+    """Run the loop; True on rank 0 if the run is finished. content: what else must stay the same to resume."""
     rank, world = distributed.rank(), distributed.world()
     run_dir, values = Path(recipe.run_dir), asdict(recipe)
     reader = Reader(clips, recipe.data, seed=recipe.seed, rank=rank, world=world)
-    same = {k: v for k, v in values.items() if k not in ("run_dir", "train", "seed", "data")}
+    same = {k: v for k, v in values.items() if k not in ("run_dir", "train", "seed", "data")} | content
     if rank == 0:
         run_dir.mkdir(parents=True, exist_ok=True)
-        if not (run_dir / "config.yaml").exists():
+        if not any((run_dir / "checkpoints").glob("step_*.pt")):  # nothing was trained yet with another recipe
             write_yaml(run_dir / "config.yaml", values)
     result = run(objective, reader, recipe.train, run_dir=run_dir, seed=recipe.seed, recipe=same)
     return result.finished and rank == 0

@@ -76,25 +76,27 @@ class Distillation:
             target = targets(self.teacher(batch.waveform, batch.lengths), recipe.target)
         mask, weights = (t.to(device) for t in self.weights(batch))
         alike = Counter(recipe.subnets)
-        for name, subnet, rows, total in zip(
-            recipe.subnets, self.subnets(step), self.shares(batch, step), totals.tolist(), strict=True
-        ):
+        shares = zip(self.subnets(step), self.shares(batch, step), totals.tolist(), strict=True)
+        for i, (subnet, rows, total) in enumerate(shares):
             if not rows or not total:
                 continue
             part = take(batch, rows)
             frames = num_frames(part.waveform.shape[1], self.model.config)
             output = self.model(part.waveform, part.lengths, subnet, mask[rows, :frames])
             predicted = predictions(self.model, output, subnet, recipe.target)
+            if not predicted:
+                continue  # it has none of the paired layers
             goal = {key: value[rows, :frames] for key, value in target.items()}
             loss = self.distance(predicted, goal, weights[rows, :frames]) / total
-            if recipe.in_place and name == recipe.subnets[0]:
+            if recipe.in_place and i == 0:
                 target = target | {key: value.detach() for key, value in predicted.items()}
+            name = recipe.subnets[i]
             yield loss / len(recipe.subnets), {f"loss/{name}": loss.detach() / alike[name]}
 
     def distance(self, predicted: Targets, target: Targets, weights: Tensor) -> Tensor:
         """Weighted sum over frames of the distance, a mean over the heads that there are."""
         sums = [(distance(predicted[k], target[k], self.recipe.distance) * weights).sum() for k in predicted]
-        return torch.stack(sums).mean() if sums else weights.sum() * 0
+        return torch.stack(sums).mean()
 
     def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
         """Distances on held-out clips: of clean speech over all frames, and of masked speech over masked frames."""
@@ -113,6 +115,8 @@ class Distillation:
                 for kind, masked, weights in (("clean", None, valid), ("masked", mask, valid * mask)):
                     output = self.model(batch.waveform, batch.lengths, subnet, masked)
                     predicted = predictions(self.model, output, subnet, self.recipe.target)
+                    if not predicted:
+                        continue
                     sums[f"{kind}_loss/{name}"] += float(self.distance(predicted, target, weights))
                     counts[f"{kind}_loss/{name}"] += float(weights.sum())
         return {key: (value, counts[key]) for key, value in sums.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from lighthubert.data import DataConfig
 from lighthubert.models import HubertConfig
@@ -11,6 +10,10 @@ from lighthubert.objectives import DistanceConfig, FrameConfig, TargetConfig
 from lighthubert.train import TrainConfig
 
 SUBNETS = ("parent", "largest", "smallest", "random")
+
+
+def seed_problems(seed: int) -> list[str]:
+    return [] if seed >= 0 else [f"seed: must not be negative, got {seed}"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Distill:
     distance: DistanceConfig = field(default_factory=DistanceConfig)
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = seed_problems(self.seed)
         if not self.subnets or any(name not in SUBNETS for name in self.subnets):
             problems.append(f"subnets: needs one or more of {', '.join(SUBNETS)}, got {list(self.subnets)}")
         if self.in_place and (self.share_clips or len(self.subnets) < 2):
@@ -91,13 +94,14 @@ class Units:
     train: TrainConfig
     objective: str = "units"
     seed: int = 1
-    model: dict[str, Any] = field(default_factory=dict)
+    model: HubertConfig = field(default_factory=HubertConfig)
     units: UnitConfig = field(default_factory=UnitConfig)
     data: DataConfig = field(default_factory=DataConfig)
     frames: FrameConfig = field(default_factory=FrameConfig)
 
     def __post_init__(self) -> None:
-        HubertConfig.from_dict(self.model)
+        if problems := seed_problems(self.seed):
+            raise ValueError("; ".join(problems))
 
 
 SCHEMAS: dict[str, type[Distill] | type[Units]] = {"distill": Distill, "units": Units}

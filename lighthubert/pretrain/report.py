@@ -11,16 +11,17 @@ import torch
 from lighthubert import cost
 from lighthubert.checkpoint import load, save
 from lighthubert.config import read_yaml
-from lighthubert.data import Manifest, load_audio
+from lighthubert.data import Batch, DataConfig, Manifest, eval_batches
 from lighthubert.elastic import Supernet
 from lighthubert.models import Arch
 from lighthubert.pretrain.distill import eval_archs, outputs_agree
 from lighthubert.pretrain.plots import stages
 
 CLIP_SAMPLES = 160000  # the reference length of MACs, 10 s
+COMPARABLE = ("teacher", "space", "valid_manifest", "target", "distance")  # what a held-out loss depends on
 
 
-def report(supernet: Supernet, run_dir: Path, valid: Manifest, num_archs: int) -> None:
+def report(supernet: Supernet, run_dir: Path, valid: Manifest, data: DataConfig, num_archs: int) -> None:
     """Print the held-out losses of this run and of those it started from; write report.png and subnets/."""
     archs = eval_archs(supernet, num_archs)
     moments = history(run_dir)
@@ -28,23 +29,29 @@ def report(supernet: Supernet, run_dir: Path, valid: Manifest, num_archs: int) -
     stages(rows, list(moments)).savefig(run_dir / "report.png", dpi=120)
     print_table(rows, list(moments))
     print(f"\nPicture: {run_dir / 'report.png'}\n")
+    batch = next(eval_batches(valid, data))
     for name, arch in archs.items():
         path = run_dir / "subnets" / f"{name}.safetensors"
-        difference = extract_and_compare(supernet, arch, path, valid)
+        difference = extract_and_compare(supernet, arch, path, batch)
         size = path.stat().st_size / 1e6
         print(f"{path}: {size:.1f} MB, loaded; largest difference from the supernet: {difference:g}")
 
 
 def history(run_dir: Path) -> dict[str, dict[str, float]]:
     """The held-out losses at the start of the first run of a chain, and after each run, by column name."""
-    chain: list[tuple[str, list[dict[str, Any]]]] = []
-    folder: Path | None = run_dir
-    while folder is not None and (folder / "evals.jsonl").is_file():
+    chain: list[tuple[Path, list[dict[str, Any]]]] = []
+    folder, own = run_dir, read_yaml(run_dir / "config.yaml")
+    while (folder / "evals.jsonl").is_file() and (folder / "config.yaml").is_file():
+        config = read_yaml(folder / "config.yaml")
+        if any(config.get(key) != own[key] for key in COMPARABLE):
+            break
         lines = (folder / "evals.jsonl").read_text().splitlines()
-        chain.insert(0, (folder.name, [json.loads(line)["values"] for line in lines]))
-        init = Path(read_yaml(folder / "config.yaml").get("init", ""))
-        folder = init.parent if init.suffix == ".safetensors" else None
-    return {"start": chain[0][1][0]} | {f"after {name}": values[-1] for name, values in chain}
+        chain.insert(0, (folder, [json.loads(line)["values"] for line in lines]))
+        folder = Path(config["init"]).parent
+    names = [folder.name for folder, _ in chain]
+    unique = len(set(names)) == len(names)
+    after = {f"after {folder.name if unique else folder}": values[-1] for folder, values in chain}
+    return {"start": chain[0][1][0]} | after
 
 
 def describe(supernet: Supernet, name: str, arch: Arch, moments: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -63,14 +70,16 @@ def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:
     for row in sorted(rows, key=lambda row: -row["params"]):
         losses = ("-" if row[column] is None else f"{row[column]:.3f}" for column in columns)
         table.add_row(row["name"], f"{row['params'] / 1e6:.2f}", f"{row['macs'] / 1e9:.2f}", *losses)
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
+    console.print(table)
 
 
 @torch.no_grad()
-def extract_and_compare(supernet: Supernet, arch: Arch, path: Path, valid: Manifest) -> float:
-    """Write a subnet, read it back, and give its largest difference from the supernet on a held-out clip."""
+def extract_and_compare(supernet: Supernet, arch: Arch, path: Path, batch: Batch) -> float:
+    """Write a subnet, read it back, and give its largest difference from the supernet on held-out clips."""
     path.parent.mkdir(exist_ok=True)
     save(supernet.eval().sample(arch), path)
     subnet = load(path)
-    waveform = load_audio(valid.file_path(0))[None]
-    return outputs_agree(subnet(waveform), supernet(waveform, None, arch))
+    clips = (batch.waveform, batch.lengths)
+    return outputs_agree(subnet(*clips), supernet(*clips, arch))

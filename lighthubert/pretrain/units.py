@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio
 from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
-from lighthubert.objectives.units import assign, fit_kmeans, layer_features, mfcc, save_centres
+from lighthubert.objectives.units import assign, fit_kmeans, layer_features, mfcc, read_about, save_centres
 from lighthubert.pretrain.init import load_hubert
 from lighthubert.pretrain.plots import loss_curves
 from lighthubert.pretrain.recipe import UnitConfig, Units
@@ -108,6 +108,8 @@ def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: 
 
     folder.mkdir(parents=True, exist_ok=True)
     net = None if config.source == "mfcc" else load_hubert(config.source).eval()
+    if net is not None and config.layer > net.config.num_layers:
+        raise ValueError(f"units.layer: {config.source} has {net.config.num_layers} layers, got {config.layer}")
 
     def features(manifest: Manifest, row: int) -> Tensor | None:
         try:
@@ -118,12 +120,14 @@ def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: 
             return None
 
     centres_file = folder / "centres.npz"
-    if not centres_file.exists():
+    about = {**asdict(config), "seed": seed, "train": train.digest, "valid": valid.digest}
+    if not centres_file.exists() or read_about(centres_file) != about:
+        for name in ("train", "valid"):  # labels of other centres
+            (folder / f"{name}.npz").unlink(missing_ok=True)
         rows = np.random.default_rng(seed).permutation(len(train))[: config.fit_clips].tolist()
         found = (features(train, row) for row in track(rows, "features to cluster"))
-        save_centres(
-            centres_file, fit_kmeans([f for f in found if f is not None], config.num_units, seed), asdict(config)
-        )
+        centres = fit_kmeans([f for f in found if f is not None], config.num_units, seed)
+        save_centres(centres_file, centres, about)
     with np.load(centres_file, allow_pickle=False) as file:
         table = torch.from_numpy(file["centres"])
     for name, manifest in {"train": train, "valid": valid}.items():

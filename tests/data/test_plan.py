@@ -94,6 +94,10 @@ def test_padding_of_eleven_hours(max_seconds: float) -> None:
     assert len(unsorted) > 3 * len(batches)
 
 
+def test_the_shortest_clip_counts() -> None:
+    assert [batch.rows for batch in plan(np.array([6399, 6400]), DataConfig(min_clip_seconds=0.4), 0, 1)] == [(1,)]
+
+
 def test_nothing_long_enough_makes_no_batch() -> None:
     assert plan(np.array([100, 200]), DataConfig(), 0, 1) == []
 

@@ -183,7 +183,6 @@ def test_the_head_is_a_cosine_over_a_tenth() -> None:
     assert logits.abs().max() <= 10
 
 
-@pytest.mark.xfail(strict=True, reason="F.linear casts the normalised vectors to bfloat16 again")
 def test_the_head_counts_in_float32_under_autocast() -> None:
     """In bfloat16 logits near 10 are multiples of 1/16."""
     torch.manual_seed(0)

@@ -143,11 +143,11 @@ def dialogue_member(room: int, hero: dict[int, str], other: dict[int, str]) -> b
 
 def test_queen_game(tmp_path: Path) -> None:
     clip = write(tmp_path / "clip.mp3", 11025, 11025).read_bytes()
-    names = ["0700A1J1.SB", "0700A1J2.SB", "0700B2P1.SB", "JOE00421.SB", "C12.SB", "07XXXXP3.SB"]
+    names = ["0700A1J1.SB", "0700A1J2.SB", "0700A2J1.SB", "0700B2P1.SB", "JOE00421.SB", "C12.SB", "07XXXXP3.SB"]
     path = tmp_path / "debs/usr/share/scummvm/flight-of-the-amazon-queen/queen.1c"
     path.parent.mkdir(parents=True)
     members = dict.fromkeys(names, clip) | {
-        "BOB7.DOG": dialogue_member(7, {0xA1: "Hi, Bob.*01Who's there?"}, {0xB2: "(laughs) Me."}),
+        "BOB7.DOG": dialogue_member(7, {0xA1: "Hi, Bob.*01Who's there?", 0xA2: "Yes."}, {0xB2: "(laughs) Me."}),
         "QUEEN2.JAS": b"first.cut\r\nA rusty key!\r\n",
     }
     path.write_bytes(queen_file(members))
@@ -161,6 +161,7 @@ def test_queen_game(tmp_path: Path) -> None:
     assert found == {
         "0700A1J1": ("queen-joe", "hi bob"),
         "0700A1J2": ("queen-joe", "who's there"),
+        "0700A2J1": ("queen-joe", "yes"),
         "0700B2P1": ("queen-bob", "me"),
         "JOE00421": ("queen-joe", "a rusty key"),
         "C12": ("queen-cutscene", ""),

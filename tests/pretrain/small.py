@@ -1,6 +1,7 @@
 """A world in which a step takes hundredths of a second: a tiny teacher, a tiny space, a few clips of real speech."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,9 @@ def batch_of(*samples: int, first_row: int = 0, epoch: int = 1) -> Batch:
     waveform *= torch.arange(max(samples)) < lengths[:, None]
     rows = tuple(range(first_row, first_row + len(samples)))
     return Batch(waveform, lengths, rows, (0,) * len(samples), epoch)
+
+
+def table_rows(text: str, start: str) -> list[list[str]]:
+    """The cells of the table's lines that start with this."""
+    lines = [re.sub("[│┃|]", "|", line).strip().strip("|").split("|") for line in text.splitlines()]
+    return [[cell.strip() for cell in line] for line in lines if line[0].strip() == start]

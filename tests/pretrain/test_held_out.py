@@ -62,7 +62,6 @@ def test_the_section_defaults_are_what_the_paper_says() -> None:
     assert FrameConfig() == FrameConfig(0.65, 10, 1.0, 0.0)
 
 
-@pytest.mark.xfail(strict=True, reason="a loss of 0 is reported, which is the best of all")
 def test_a_subnet_without_any_of_the_pairs_is_not_measured(world: Path) -> None:
     objective = distillation(world, target={"pairs": [2, 3]}, eval_archs=0)
     objective.model.eval()

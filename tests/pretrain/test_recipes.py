@@ -10,7 +10,7 @@ from harness import evals
 from small import random_hubert, write_yaml
 
 import lighthubert as lh
-from lighthubert.config import read_recipe, read_yaml
+from lighthubert.config import read_recipe, read_values, read_yaml
 from lighthubert.pretrain.__main__ import main, schema_of
 from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
@@ -23,12 +23,12 @@ MINI_TEACHER = "checkpoints/hubert-mini.safetensors"
 
 def load(name: str) -> Distill | Units:
     path = str(RECIPES / f"{name}.yaml")
-    return read_recipe(path, [], schema_of(path))
+    return read_recipe(path, [], schema_of(path, read_values(path, [])))
 
 
 def teacher_config(recipe: Distill) -> lh.HubertConfig:
     if recipe.teacher == MINI_TEACHER:
-        return lh.HubertConfig.from_dict(load("mini/teacher").model)  # type: ignore[union-attr]
+        return load("mini/teacher").model  # type: ignore[union-attr]
     return PUBLISHED[recipe.teacher]()
 
 
@@ -45,7 +45,7 @@ def test_a_recipe_fits_its_space_and_teacher(name: str) -> None:
     assert recipe.run_dir == f"runs/{name}"
     with torch.device("meta"):
         if isinstance(recipe, Units):
-            lh.Hubert(lh.HubertConfig.from_dict(recipe.model))
+            lh.Hubert(recipe.model)
             return
         teacher = lh.Hubert(teacher_config(recipe))
         supernet = lh.Supernet(lh.SearchSpace.load(recipe.space))

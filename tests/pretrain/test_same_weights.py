@@ -23,7 +23,7 @@ def even_seed(manifest: Path) -> int:
 
 @pytest.mark.parametrize("share_clips", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, world: Path, share_clips: bool) -> None:
-    """Stage 2 without dropout: weights to 2e-5 after 6 steps of AdamW that moved them by 0.02, losses to 1e-4."""
+    """Stage 2 without dropout: weights to 5e-6 after 6 steps of AdamW that moved them by 0.02, losses to 1e-4."""
     values = recipe_values(world, seed=even_seed(world / "train.tsv"), subnets=["largest", "smallest", "random"],
                            share_clips=share_clips, eval_archs=1, train={"steps": 6, "warmup_steps": 0})  # fmt: skip
     recipe = str(write_yaml(tmp_path / "r.yaml", values))
@@ -35,8 +35,7 @@ def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, world: Path, share
     one, two_ = (load_file(tmp_path / name / "supernet.safetensors") for name in ("one", "two"))
     assert one.keys() == two_.keys()
     for name, weight in one.items():
-        print(name, float((two_[name]-weight).abs().max()))
-        torch.testing.assert_close(two_[name], weight, rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(two_[name], weight, rtol=0, atol=5e-6, msg=name)
     for a, b in zip(*(harness.evals(tmp_path / name) for name in ("one", "two")), strict=True):
         assert a["values"] == pytest.approx(b["values"], rel=1e-4)
         assert a["audio_seconds"] == pytest.approx(b["audio_seconds"])
@@ -98,7 +97,6 @@ def test_bad_clips_have_no_labels(with_bad_clips: Path, world: Path, caplog: pyt
     assert "no units for text.wav" in caplog.text
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="torchaudio's assertion about a window is not caught")
 def test_a_clip_too_short_for_a_frame_has_no_labels(with_bad_clips: Path, world: Path) -> None:
     values = unit_values(world, run_dir=str(with_bad_clips / "run"), train_manifest=str(with_bad_clips / "short.tsv"),
                          data={"max_bad_share": 0.5})  # fmt: skip
@@ -117,7 +115,6 @@ def test_bad_clips_of_a_distillation(with_bad_clips: Path, world: Path, capsys: 
     assert "cannot be used, more than max_bad_share 0.1 allows" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(strict=True, reason="the report reads the first held-out clip, whatever it is")
 def test_the_first_held_out_clip_may_be_bad(with_bad_clips: Path, world: Path) -> None:
     clips = Manifest.read(world / "valid.tsv")
     rows = [{"path": clips.file_path(row), "samples": clips.samples[row]} for row in range(len(clips))]

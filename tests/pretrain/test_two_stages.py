@@ -9,10 +9,11 @@ import harness
 import pytest
 import torch
 from matplotlib.image import imread
-from small import recipe_values, write_yaml
+from small import recipe_values, table_rows, write_yaml
 
 import lighthubert as lh
 from lighthubert.config import read_yaml
+from lighthubert.pretrain.__main__ import main
 
 ARCHS = ["largest", "random0", "random1", "random2", "smallest"]
 
@@ -41,12 +42,6 @@ def stages(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     return Stages(folder, recipes, printed)
 
 
-def columns(text: str, start: str) -> list[list[str]]:
-    """The cells of the table's lines that start with this."""
-    lines = [re.sub("[│┃|]", "|", line).strip().strip("|").split("|") for line in text.splitlines()]
-    return [[cell.strip() for cell in line] for line in lines if line[0].strip() == start]
-
-
 def test_every_file_is_there(stages: Stages) -> None:
     for name in ("stage1", "stage2"):
         folder = stages.folder / name
@@ -69,17 +64,17 @@ def test_the_table_has_every_row(stages: Stages) -> None:
     """Parameters as counted in the files; the losses at the start, after stage 1 and after stage 2 as measured."""
     evals = {name: [e["values"] for e in harness.evals(stages.folder / name)] for name in ("stage1", "stage2")}
     text = stages.printed["stage2"]
-    (heading,) = columns(text, "arch")
+    (heading,) = table_rows(text, "arch")
     assert heading == ["arch", "M parameters", "GMACs / 10 s", "start", "after stage1", "after stage2"]
     for name in ARCHS:
-        (row,) = columns(text, name)
+        (row,) = table_rows(text, name)
         net = lh.load(stages.folder / "stage2" / "subnets" / f"{name}.safetensors")
         assert row[1] == f"{sum(p.numel() for p in net.parameters()) / 1e6:.2f}"
         assert row[2] == f"{lh.cost.macs(net.config, 160000) / 1e9:.2f}"
         key = f"clean_loss/{name}"
         moments = [evals["stage1"][0][key], evals["stage1"][-1][key], evals["stage2"][-1][key]]
         assert row[3:] == [f"{value:.3f}" for value in moments]
-    (first,) = columns(stages.printed["stage1"], "arch")
+    (first,) = table_rows(stages.printed["stage1"], "arch")
     assert first[3:] == ["start", "after stage1"]
 
 
@@ -113,7 +108,7 @@ def test_the_supernet_says_what_its_head_predicts(stages: Stages, world: Path) -
                                  "normalize": "layer", "pairs": []}  # fmt: skip
 
 
-def test_the_second_call_says_that_it_is_done(stages: Stages) -> None:
+def test_the_second_call_says_that_it_is_done(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is trained or measured anew; files that got lost come back with the same bytes."""
     folder = stages.folder / "stage2"
     kept = [folder / "evals.jsonl", *sorted((folder / "checkpoints").iterdir())]
@@ -121,9 +116,10 @@ def test_the_second_call_says_that_it_is_done(stages: Stages) -> None:
     evals, supernet = kept[0].read_bytes(), (folder / "supernet.safetensors").read_bytes()
     for name in ("supernet.safetensors", "report.png", "subnets/largest.safetensors"):
         (folder / name).unlink()
-    text = harness.finish(["-m", "lighthubert.pretrain", str(stages.recipes["stage2"])], stages.folder / "again.txt")
+    assert main([str(stages.recipes["stage2"])]) == 0
+    text = capsys.readouterr().out
     assert f"{folder}: finished, nothing to do: all 10 steps are done" in text
-    assert [columns(text, name) for name in ARCHS] == [columns(stages.printed["stage2"], name) for name in ARCHS]
+    assert [table_rows(text, name) for name in ARCHS] == [table_rows(stages.printed["stage2"], name) for name in ARCHS]
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept[1:]} == before
     assert sorted((folder / "checkpoints").iterdir()) == kept[1:]
     assert kept[0].read_bytes() == evals
