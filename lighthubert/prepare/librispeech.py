@@ -11,15 +11,17 @@ from lighthubert.data.manifest import listed_path
 from lighthubert.prepare.report import PrepareError, each, say_written
 from lighthubert.prepare.text import normalise
 
+TRAIN_960 = ("train-clean-100", "train-clean-360", "train-other-500")
 COLUMNS = ["path", "samples", "transcript", "speaker", "language"]
 
 
 def prepare_librispeech(root: Path, out: Path, jobs: int) -> None:
-    """Write one manifest a subset: train-clean-100.tsv and so on. Lengths come from the FLAC headers."""
+    """Write one manifest a subset, and train-960.tsv where all of training is there. Lengths are the FLAC headers'."""
     root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     subsets = sorted({path.parents[2] for path in root.glob("*/*/*/*.trans.txt")})
     if not subsets:
         raise PrepareError(f"{root}: no SUBSET/SPEAKER/CHAPTER/*.trans.txt in it, so this is not LibriSpeech")
+    written: dict[str, list[dict[str, Any]]] = {}
     for subset in subsets:
         texts = read_transcripts(subset)
         files = sorted({*subset.glob("*/*/*.flac"), *texts})
@@ -44,6 +46,11 @@ def prepare_librispeech(root: Path, out: Path, jobs: int) -> None:
             raise PrepareError(f"{subset}: none of its {len(files)} files can be used")
         write_manifest(target, COLUMNS, rows)
         say_written(target, (row["samples"] for row in rows), len(files))
+        written[subset.name] = rows
+    if set(TRAIN_960) <= set(written):
+        rows = [row for name in TRAIN_960 for row in written[name]]
+        write_manifest(out / "train-960.tsv", COLUMNS, rows)
+        say_written(out / "train-960.tsv", (row["samples"] for row in rows), len(rows))
 
 
 def read_transcripts(subset: Path) -> dict[Path, str]:

@@ -72,6 +72,19 @@ def test_librispeech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"skipped {broken}/84-121-0001.flac: cannot be opened: System error." in said
     assert f"skipped {broken}/84-121-0009.flac: no transcript in the chapter's .trans.txt" in said
 
+    assert not (tmp_path / "LibriSpeech" / "train-960.tsv").exists()
+
+
+def test_librispeech_960_is_all_of_training(tmp_path: Path) -> None:
+    for number, subset in enumerate(("train-other-500", "train-clean-100", "train-clean-360", "dev-clean")):
+        folder = tmp_path / subset / "7" / "1"
+        write(folder / f"7-1-000{number}.flac", 16000 + number)
+        (folder / "7-1.trans.txt").write_text(f"7-1-000{number} A LINE\n")
+    assert main(["librispeech", str(tmp_path), "--out", str(tmp_path / "manifests")]) == 0
+    manifest = Manifest.read(tmp_path / "manifests" / "train-960.tsv")
+    assert manifest.samples.tolist() == [16001, 16002, 16000]
+    assert [len(load_audio(manifest.file_path(row))) for row in range(3)] == [16001, 16002, 16000]
+
 
 def fish_tree(root: Path) -> None:
     game = root / "usr/share/games/fillets-ng"
