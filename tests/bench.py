@@ -16,8 +16,9 @@ import torch
 from lighthubert.config import read_recipe
 from lighthubert.data import Manifest, Reader
 from lighthubert.elastic import SearchSpace
+from lighthubert.models import num_frames
 from lighthubert.objectives import predictions, targets
-from lighthubert.pretrain.distill import Distillation
+from lighthubert.pretrain.distill import Distillation, take
 from lighthubert.pretrain.init import build_supernet, load_hubert
 from lighthubert.pretrain.recipe import Distill
 
@@ -38,7 +39,7 @@ def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
     objective = Distillation(supernet, teacher, recipe, Manifest.read(recipe.valid_manifest))
     reader = Reader(Manifest.read(recipe.train_manifest), recipe.data, seed=recipe.seed)
     optimizer = torch.optim.AdamW(supernet.parameters(), lr=1e-4)
-    rows: list[dict[str, float]] = []
+    table: list[dict[str, float]] = []
     for step in range(STEPS + 2):
         row: dict[str, float] = {}
         row["data"], batch = clock(lambda: next(reader))
@@ -48,18 +49,22 @@ def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
             target = targets(output, recipe.target)
             mask, weights = objective.weights(batch)
             row |= {"front-end": 0.0, "encoder": 0.0, "backward": 0.0}
-            for subnet in objective.subnets(step):
-                front, _ = clock(lambda s=subnet: front_end(supernet, s, batch))
-                both, output = clock(lambda s=subnet: supernet(batch.waveform, batch.lengths, s, mask))
-                loss = objective.distance(predictions(supernet, output, subnet, recipe.target), target, weights)
+            for subnet, rows in zip(objective.subnets(step), objective.shares(batch, step), strict=True):
+                part = take(batch, rows)
+                frames = num_frames(part.waveform.shape[1], supernet.config)
+                front, _ = clock(lambda: front_end(supernet, subnet, part))
+                both, output = clock(lambda: supernet(part.waveform, part.lengths, subnet, mask[rows, :frames]))
+                goal = {key: value[rows, :frames] for key, value in target.items()}
+                predicted = predictions(supernet, output, subnet, recipe.target)
+                loss = objective.distance(predicted, goal, weights[rows, :frames])
                 row["front-end"] += front
                 row["encoder"] += max(both - front, 0.0)
                 row["backward"] += clock(loss.backward)[0]
         row["optimizer"] = clock(optimizer.step)[0]
         optimizer.zero_grad()
         row["audio"] = batch.seconds
-        rows.append(row)
-    return {key: statistics.median(row[key] for row in rows[2:]) for key in rows[0]}
+        table.append(row)
+    return {key: statistics.median(row[key] for row in table[2:]) for key in table[0]}
 
 
 def front_end(supernet: torch.nn.Module, subnet: object, batch: object) -> torch.Tensor:
