@@ -9,9 +9,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +29,7 @@ class BadDataError(RuntimeError):
     """More of the audio than `max_bad_share` cannot be used."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Clips of one step, padded with zeros to the longest."""
 
@@ -40,10 +38,6 @@ class Batch:
     rows: tuple[int, ...]  # of the manifest
     starts: tuple[int, ...]  # of the crops in samples, multiples of 320
     epoch: int
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # By value from a worker: containers have little shared memory, and its handles break when a process stops.
-        return build_batch, (self.waveform.numpy(), self.lengths.tolist(), self.rows, self.starts, self.epoch)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
@@ -60,12 +54,6 @@ class Batch:
         return 1 - int(self.lengths.sum()) / self.waveform.numel() if self.waveform.numel() else 0.0
 
 
-def build_batch(
-    waveform: np.ndarray, lengths: list[int], rows: tuple[int, ...], starts: tuple[int, ...], epoch: int
-) -> Batch:
-    return Batch(torch.from_numpy(waveform), torch.tensor(lengths, dtype=torch.int64), rows, starts, epoch)
-
-
 @dataclass(frozen=True)
 class Loaded:
     """A batch and the files it lost, with the reasons."""
@@ -76,7 +64,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Loader:
-    """Reads planned batches. Plain data and a function, so that it can be sent to another process."""
+    """Reads planned batches, in any thread."""
 
     manifest: Manifest
     config: DataConfig

@@ -21,6 +21,7 @@ PREFETCH = 4  # batches decoded ahead
 ORPHANS: list[Any] = []
 
 
+@cache
 def reason_unavailable() -> str | None:
     """Why fairseq2's pipeline cannot be used here; None where it can."""
     preload_sndfile()

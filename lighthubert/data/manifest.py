@@ -23,7 +23,7 @@ class ManifestError(ValueError):
     """A manifest that cannot be read; the message names the file and every wrong line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifest:
     """The clips of a corpus, row by row: `files` (relative to `root`), `samples` at 16 kHz, further `columns`."""
 

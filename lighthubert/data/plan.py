@@ -30,7 +30,7 @@ class DataConfig:
     window: int = 3000
     """Clips that are sorted by length together: more means less padding and less mixing."""
     threads: int = 1
-    """Decoding threads; the DataLoader reader takes that many processes instead from 2 up. 0 and it decodes in line."""
+    """Decoding threads (the torch reader has one at most); 0 decodes in line."""
     reader: str = "auto"
     """fairseq2, torch, or auto: fairseq2 where it can be imported."""
     max_bad_share: float = 0.01

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,22 +123,23 @@ class Jobs(Dataset[Loaded]):
 
 
 def torch_stream(epochs: Iterator[Sequence[Job]], load: Loader, threads: int) -> Iterator[Loaded]:
-    """Load with a DataLoader: in this process below two threads, where decoding costs less than a second process."""
-    loader = DataLoader(
-        Jobs(load),
-        batch_size=None,
-        sampler=itertools.chain.from_iterable(epochs),  # drawn in this process, so workers live through all epochs
-        num_workers=threads if threads > 1 else 0,
-        multiprocessing_context="spawn" if threads > 1 else None,  # a fork after threads were started may hang
-        worker_init_fn=leave_group,
-        generator=torch.Generator(),  # or it draws from the global one
-    )
-    return iter(loader)
+    """Load with a DataLoader, in a thread of this process: decoding is C code, and far faster than training."""
+    jobs = itertools.chain.from_iterable(epochs)
+    generator = torch.Generator()  # or it draws from the global one
+    loader = iter(DataLoader(Jobs(load), batch_size=None, sampler=jobs, generator=generator))
+    return ahead(loader) if threads else loader
 
 
-def leave_group(worker: int) -> None:
-    """Keep Ctrl-C and the like, sent to the whole process group, for the training process: it saves before it ends."""
-    os.setpgrp()
+def ahead(batches: Iterator[Loaded]) -> Iterator[Loaded]:
+    """The same endless batches, a few of them taken ahead in a thread."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        futures = deque(pool.submit(next, batches) for _ in range(fairseq2_pipeline.PREFETCH))
+        while True:
+            yield futures.popleft().result()
+            futures.append(pool.submit(next, batches))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # not waiting: this may run in that thread, by the collector
 
 
 BACKENDS: dict[str, tuple[Callable[..., Iterator[Loaded]], Decoder]] = {

@@ -80,6 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     except (PrepareError, ManifestError) as error:
         print(f"lighthubert prepare: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("lighthubert prepare: stopped", file=sys.stderr)
+        return 130
     return 0
 
 

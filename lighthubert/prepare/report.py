@@ -32,13 +32,16 @@ def each(
         except AudioError as error:
             return error
 
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         results = track(pool.map(attempt, items), title, total=len(items), console=console)
         for item, result in zip(items, results, strict=True):
             if isinstance(result, AudioError):
                 console.print(f"skipped {name(item)}: {result.reason}", markup=False)
             else:
                 yield item, result
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, not only once all is done
 
 
 def say_written(path: object, samples: Iterable[int], num_listed: int) -> None:

@@ -50,13 +50,8 @@ def main(argv: list[str] | None = None) -> int:
                 distill(recipe, device)
             else:
                 units(recipe, device)
-    except (
-        ValueError,
-        OSError,
-        BadDataError,
-        StateError,
-        TrainingError,
-    ) as error:  # of configs, files and sizes; of the run
+    except (ValueError, OSError, ImportError, BadDataError, StateError, TrainingError) as error:
+        # of configs and sizes; files; packages that are not installed; the run
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

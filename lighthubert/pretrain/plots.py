@@ -43,7 +43,7 @@ def stages(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figure:
         points = [(row["macs"] / 1e9, row[column]) for row in ordered if row[column] is not None]
         ax.plot(*zip(*points, strict=True), marker="o", label=column)
     for row in ordered:
-        low = min(row[column] for column in columns if row[column] is not None)
+        low = min((row[column] for column in columns if row[column] is not None), default=0)
         ax.annotate(
             row["name"], (row["macs"] / 1e9, low), xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8
         )

@@ -40,14 +40,16 @@ def report(supernet: Supernet, run_dir: Path, valid: Manifest, data: DataConfig,
 def history(run_dir: Path) -> dict[str, dict[str, float]]:
     """The held-out losses at the start of the first run of a chain, and after each run, by column name."""
     chain: list[tuple[Path, list[dict[str, Any]]]] = []
-    folder, own = run_dir, read_yaml(run_dir / "config.yaml")
-    while (folder / "evals.jsonl").is_file() and (folder / "config.yaml").is_file():
+    folder, own = run_dir.resolve(), read_yaml(run_dir / "config.yaml")
+    while folder not in dict(chain) and all((folder / name).is_file() for name in ("evals.jsonl", "config.yaml")):
         config = read_yaml(folder / "config.yaml")
         if any(config.get(key) != own[key] for key in COMPARABLE):
             break
         lines = (folder / "evals.jsonl").read_text().splitlines()
         chain.insert(0, (folder, [json.loads(line)["values"] for line in lines]))
-        folder = Path(config["init"]).parent
+        if config["init"] in ("random", "teacher"):
+            break
+        folder = Path(config["init"]).resolve().parent
     names = [folder.name for folder, _ in chain]
     unique = len(set(names)) == len(names)
     after = {f"after {folder.name if unique else folder}": values[-1] for folder, values in chain}

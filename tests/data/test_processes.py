@@ -1,22 +1,17 @@
-"""What only a process of its own can show: no fairseq2, DataLoader workers, Ctrl-C."""
+"""What only a process of its own can show: reading without fairseq2, and ending while a thread reads ahead."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from lighthubert.data import DataConfig, Manifest, Reader
 from lighthubert.data.fairseq2_pipeline import reason_unavailable
 
 SCRIPT = """
 import hashlib, itertools, logging, sys
-import pytest
-
 from lighthubert.data import DataConfig, Manifest, Reader
 
 def fingerprint(reader, count):
@@ -25,12 +20,6 @@ def fingerprint(reader, count):
         digest.update(repr((batch.rows, batch.starts, batch.epoch)).encode() + batch.waveform.numpy().tobytes())
     return digest.hexdigest()
 """
-
-
-@pytest.fixture
-def environment(repo_root: Path) -> dict[str, str]:
-    """Scripts elsewhere find the checkout."""
-    return os.environ | {"PYTHONPATH": str(repo_root)}
 
 
 WITHOUT_FAIRSEQ2 = """
@@ -52,7 +41,8 @@ except ImportError as error:
 """
 
 
-def test_without_fairseq2_the_dataloader_gives_the_same(corpus: Manifest, environment: dict[str, str]) -> None:
+def test_without_fairseq2_the_dataloader_gives_the_same(corpus: Manifest, repo_root: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(repo_root)}
     command = [sys.executable, "-W", "error", "-c", SCRIPT + WITHOUT_FAIRSEQ2, str(corpus.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
     said, found, refused = done.stdout.splitlines()
@@ -68,42 +58,3 @@ def test_without_fairseq2_the_dataloader_gives_the_same(corpus: Manifest, enviro
     reader = Reader(corpus, DataConfig(max_seconds=4, max_clip_seconds=1.5), seed=0, rank=1, world=2)
     assert reader.name == ("torch" if reason_unavailable() else "fairseq2")
     assert namespace["fingerprint"](reader, 15) == fingerprint
-
-
-WORKERS = """
-import signal
-
-def main():
-    asked = []
-    signal.signal(signal.SIGINT, lambda *_: asked.append(True))
-    config = DataConfig(max_seconds=4, max_clip_seconds=1.5, reader="torch", threads=2)
-    reader = Reader(Manifest.read(sys.argv[1]), config, seed=0)
-    print(fingerprint(reader, 30), reader.state_dict()["epoch"], flush=True)
-    while not asked:
-        next(reader)
-    fingerprint(reader, 30)  # all that was read ahead, and more
-    print("stopped", flush=True)
-
-if __name__ == "__main__":
-    main()
-"""
-
-
-def test_ctrl_c_leaves_the_workers_alone(corpus: Manifest, tmp_path: Path, environment: dict[str, str]) -> None:
-    script = tmp_path / "train.py"  # a file: the workers import it again
-    script.write_text(SCRIPT + WORKERS)
-    command = [sys.executable, "-W", "error", str(script), str(corpus.path)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        found = process.stdout.readline()
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-        out, err = process.communicate(timeout=60)
-    assert (out, err, process.returncode) == ("stopped\n", "", 0)
-    fingerprint, epoch = found.split()
-    namespace: dict = {}
-    exec(SCRIPT, namespace)
-    here = Reader(corpus, DataConfig(max_seconds=4, max_clip_seconds=1.5, reader="torch"), seed=0)
-    assert (namespace["fingerprint"](here, 30), str(here.epoch)) == (fingerprint, epoch)
-    assert int(epoch) > 1

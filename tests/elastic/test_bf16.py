@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lighthubert import checkpoint
+from lighthubert.data import load_audio
 from lighthubert.elastic import Arch, SearchSpace, Supernet, skeleton
 from lighthubert.models import Hubert
 
 SHIPPED = ("mini", "small", "small_conv", "base", "base_conv", "large")
-OUTPUT_ERROR = 0.03  # root mean square, relative; the worst measured is 0.013
+OUTPUT_ERROR = 0.03  # root mean square, relative; the worst measured: 0.016 at full depth, 0.021 with trained weights
 COSINE, COSINE_OF_A_TENSOR = 0.99, 0.9
 
 
@@ -38,10 +41,14 @@ def few_layers(name: str) -> SearchSpace:
     return dataclasses.replace(space, parent=parent, num_layers=(1, 2), layer_rule="spread")
 
 
-def run(net: Hubert, autocast: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+def noise() -> Tensor:
+    return torch.randn(2, 5000, generator=torch.Generator().manual_seed(1))
+
+
+def run(net: Hubert, waveform: Tensor, autocast: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
     """States, padding left out, and gradients of a step: a padded batch, masked spans, distance to a random target."""
     torch.manual_seed(1)
-    waveform, lengths = torch.randn(2, 5000), torch.tensor([5000, 3000])
+    lengths = torch.tensor([5000, 3000])
     mask = torch.zeros(2, 15, dtype=torch.bool)
     mask[:, 3:6] = True
     target = torch.randn(2, 15, net.config.embed_dim)
@@ -54,9 +61,9 @@ def run(net: Hubert, autocast: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
     return [s.detach().float()[valid] for s in out.hidden_states], gradients
 
 
-def assert_bf16_agrees(net: Hubert) -> None:
-    states, gradients = run(net, autocast=False)
-    other_states, other_gradients = run(net, autocast=True)
+def assert_bf16_agrees(net: Hubert, waveform: Tensor) -> None:
+    states, gradients = run(net, waveform, autocast=False)
+    other_states, other_gradients = run(net, waveform, autocast=True)
     for i, (a, b) in enumerate(zip(states, other_states, strict=True)):
         assert (a - b).norm() < OUTPUT_ERROR * a.norm(), f"state {i}"
     assert gradients.keys() == other_gradients.keys() == dict(net.named_parameters()).keys()
@@ -80,7 +87,7 @@ def test_every_space_at_its_widths(name: str) -> None:
     torch.manual_seed(0)
     supernet = Supernet(few_layers(name)).eval()
     for arch in chosen_archs(supernet.space):
-        assert_bf16_agrees(supernet.sample(arch))
+        assert_bf16_agrees(supernet.sample(arch), noise())
 
 
 @pytest.mark.slow
@@ -89,7 +96,19 @@ def test_every_space_at_full_depth(name: str) -> None:
     torch.manual_seed(0)
     supernet = Supernet(SearchSpace.load(name)).eval()
     for arch in chosen_archs(supernet.space):
-        assert_bf16_agrees(supernet.sample(arch))
+        assert_bf16_agrees(supernet.sample(arch), noise())
+
+
+def test_trained_weights_on_speech(repo_root: Path) -> None:
+    """The shipped teacher, and its slices as stage 1 starts with them. Worst measured: cosines .994 and .97 (the first
+    convolution's, a sum over thousands of frames)."""
+    supernet = Supernet(SearchSpace.load("mini")).eval()
+    supernet.hubert.load_state_dict(checkpoint.load(repo_root / "checkpoints/hubert-mini.safetensors").state_dict())
+    clips = sorted((repo_root / "lighthubert/data/mini/en").glob("*.ogg"))
+    clip = next(audio for audio in map(load_audio, clips) if len(audio) > 16000)
+    waveform = torch.stack([clip[3000:8000], clip[8000:13000]])
+    for arch in chosen_archs(supernet.space):
+        assert_bf16_agrees(supernet.sample(arch), waveform)
 
 
 def test_inside_the_supernet() -> None:
@@ -114,10 +133,10 @@ def test_the_trap_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     torch.manual_seed(0)
     net = Supernet(SearchSpace.load("mini")).sample(SearchSpace.load("mini").smallest()).eval()
-    assert_bf16_agrees(net)
+    assert_bf16_agrees(net, noise())
     monkeypatch.setattr(nn.Conv1d, "_conv_forward", trapped)
     with pytest.raises(AssertionError):
-        assert_bf16_agrees(net)
+        assert_bf16_agrees(net, noise())
 
 
 def positional_convolutions() -> list[tuple[int, int, int]]:

@@ -70,7 +70,7 @@ def test_at_the_widths_of_the_shipped_spaces(name: str, build: Callable[[SearchS
 def test_at_full_size(name: str, build: Callable[[SearchSpace], Supernet]) -> None:
     supernet = build(SearchSpace.load(name))
     for arch in archs(supernet.space, 2):
-        assert_extracted_equal(supernet, arch, tuple(range(1, 21)))
+        assert_extracted_equal(supernet, arch, (1, 8, 16) if name == "large" else tuple(range(1, 21)))
 
 
 def loss(out: HubertOutput) -> Tensor:

@@ -1,5 +1,6 @@
 """What a finished run shows of itself and of those before it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,41 @@ def test_a_narrow_terminal_hides_nothing(
     text = capsys.readouterr().out
     assert "…" not in text
     assert table_rows(text, "smallest")
+
+
+def test_a_run_within_its_own_folder(
+    world: Path, stage1: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """init: teacher is no path: the folder in which the command is called is not a run that came before."""
+    monkeypatch.chdir(stage1)
+    assert main([str(stage1.parent / "r.yaml"), "run_dir=."]) == 0
+    assert row(capsys)[0] == ["start", "after stage1"]
+
+
+def test_runs_that_start_from_each_other(
+    tmp_path: Path, world: Path, stage1: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run's folder that was emptied and used again, from the weights of the run that had started from it."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    follow(one, world, stage1)
+    follow(two, world, one)
+    weights = (one / "supernet.safetensors").read_bytes()
+    shutil.rmtree(one)
+    again = follow(one, world, two)
+    assert (one / "supernet.safetensors").read_bytes() != weights
+    names, losses = row(capsys)
+    assert names == ["start", "after two", "after one"]
+    assert losses[-1] == pytest.approx(shown(again[-1])[0], abs=1e-3)
+
+
+def test_archs_without_a_loss(tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pairs of layers that the smallest does not keep: it has a row and a file, but nothing to show."""
+    values = recipe_values(world, run_dir=str(tmp_path / "run"), target={"pairs": [2, 3]}, **STEP)
+    assert main([str(write_yaml(tmp_path / "r.yaml", values))]) == 0
+    text = capsys.readouterr().out
+    assert table_rows(text, "smallest")[0][3:] == ["-", "-"]
+    assert "-" not in table_rows(text, "largest")[0][3:]
+    assert (tmp_path / "run" / "subnets" / "smallest.safetensors").exists()
 
 
 def test_the_picture_shows_the_numbers() -> None:

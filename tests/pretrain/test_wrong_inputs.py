@@ -1,6 +1,7 @@
 """What the command line says to wrong inputs: exit code 2 and one message that names key, file and rule."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,6 +200,14 @@ def test_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
         assert job.wait() == 2
         assert len(job.text().splitlines()) == 1
         assert job.text().startswith("error: tiny: no search space of this name")
+
+
+def test_a_reader_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "fairseq2"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fairseq2", None)
+    text = message(["r.yaml", "data.reader=fairseq2"], capsys)
+    assert text.startswith("data: reader is fairseq2, which cannot be imported (ModuleNotFoundError: ")
 
 
 @pytest.mark.parametrize("arguments", ["r.yaml objective=gan", "r.yaml objective=units", "u.yaml objective=distill"])
