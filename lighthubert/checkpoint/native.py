@@ -43,6 +43,7 @@ def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None =
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, part, metadata={KEY: json.dumps(header)})
+        part.chmod(0o666 & ~_umask())  # as any other new file: safetensors makes it for its owner alone
         _flush(part)
         part.replace(path)
     except SafetensorError as error:  # a full disk, no such folder
@@ -51,6 +52,12 @@ def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None =
         part.unlink(missing_ok=True)
     if os.name == "posix":
         _flush(path.parent)  # the rename itself
+
+
+def _umask() -> int:
+    umask = os.umask(0)  # there is no way to ask but to set it
+    os.umask(umask)
+    return umask
 
 
 def _flush(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -101,10 +102,15 @@ def _take(tensor: Tensor, dim: int, units: Units, rows: int) -> Tensor:
         if len(units) * rows == tensor.shape[dim]:
             return tensor
         return tensor.narrow(dim, units.start * rows, len(units) * rows)
-    index = torch.tensor(units, device=tensor.device)
-    if rows > 1:
-        index = (index[:, None] * rows + torch.arange(rows, device=tensor.device)).flatten()
-    return tensor.index_select(dim, index)
+    return tensor.index_select(dim, _index(units, rows, tensor.device))
+
+
+@functools.lru_cache(maxsize=512)
+def _index(units: Units, rows: int, device: torch.device) -> Tensor:
+    """Rows of a matrix that units are; kept, since to copy thousands of numbers costs more than to gather by them."""
+    with torch.inference_mode(False):  # a tensor made in inference mode could not be used in training later
+        index = torch.tensor(units, device=device)
+        return (index[:, None] * rows + torch.arange(rows, device=device)).flatten()
 
 
 def _group_units(subnet: Subnet, parent: HubertConfig) -> Units | None:

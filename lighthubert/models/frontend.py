@@ -114,10 +114,22 @@ class Frontend(nn.Module):
         """(B, S) and (B,) samples -> (B, T, E)."""
         x = waveform[:, None]
         for i, conv in enumerate(self.convs):
-            x = conv(x)
+            x = conv(x) if i else self._filter(x)
             if lengths is not None:
                 lengths = (lengths - self.config.conv_kernels[i]) // self.config.conv_strides[i] + 1
             if i < len(self.norms):
                 x = self.norms[i](x, lengths)
             x = F.gelu(x)
         return self.proj(self.norm(x.transpose(1, 2)))
+
+    def _filter(self, waveform: Tensor) -> Tensor:
+        """The first convolution, in single precision under autocast too.
+
+        The norm after it makes quiet channels as loud as the rest, errors of their small filters included. With the
+        mini teacher on speech, these weights in bf16 alone turn the gradient: cosine .91 over all, .5 for the weights.
+        """
+        device = waveform.device.type
+        if not torch.amp.is_autocast_available(device):
+            return self.convs[0](waveform)
+        with torch.autocast(device, enabled=False):
+            return self.convs[0](waveform)

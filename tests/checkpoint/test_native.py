@@ -122,6 +122,12 @@ def test_a_killed_save_leaves_a_whole_file(tmp_path: Path) -> None:
     assert torch.equal(mask_embed, mask_embed[:1].expand(192))
 
 
+def test_a_file_may_be_read_by_whoever_may_read_new_files(tmp_path: Path, hubert: Hubert) -> None:
+    (tmp_path / "other").write_text("")
+    save(hubert, tmp_path / "net.safetensors")
+    assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_only_half_and_full_precision_are_written(tmp_path: Path, hubert: Hubert) -> None:
     with pytest.raises(ValueError, match=r"dtype must be one of torch.float32, .*, got torch.int8"):
         save(hubert, tmp_path / "net.safetensors", torch.int8)

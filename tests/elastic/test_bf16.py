@@ -7,6 +7,7 @@ On CPUs with AMX, torch 2.9.1's grouped conv1d returns garbage in bf16 for some 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 from pathlib import Path
@@ -23,7 +24,7 @@ from lighthubert.elastic import Arch, SearchSpace, Supernet, skeleton
 from lighthubert.models import Hubert
 
 SHIPPED = ("mini", "small", "small_conv", "base", "base_conv", "large")
-OUTPUT_ERROR = 0.03  # root mean square, relative; the worst measured: 0.016 at full depth, 0.021 with trained weights
+OUTPUT_ERROR = 0.03  # root mean square, relative; the worst measured is 0.016, at full depth
 COSINE, COSINE_OF_A_TENSOR = 0.99, 0.9
 
 
@@ -100,15 +101,17 @@ def test_every_space_at_full_depth(name: str) -> None:
 
 
 def test_trained_weights_on_speech(repo_root: Path) -> None:
-    """The shipped teacher, and its slices as stage 1 starts with them. Worst measured: cosines .994 and .97 (the first
-    convolution's, a sum over thousands of frames)."""
+    """The shipped teacher, and its slices as stage 1 starts with them.
+
+    Cosines .9999 over all and .998 for the worst tensor; with the first convolution's weights in bf16 .91 and .57.
+    """
     supernet = Supernet(SearchSpace.load("mini")).eval()
     supernet.hubert.load_state_dict(checkpoint.load(repo_root / "checkpoints/hubert-mini.safetensors").state_dict())
-    clips = sorted((repo_root / "lighthubert/data/mini/en").glob("*.ogg"))
-    clip = next(audio for audio in map(load_audio, clips) if len(audio) > 16000)
-    waveform = torch.stack([clip[3000:8000], clip[8000:13000]])
-    for arch in chosen_archs(supernet.space):
-        assert_bf16_agrees(supernet.sample(arch), waveform)
+    clips = map(load_audio, sorted((repo_root / "lighthubert/data/mini/en").glob("*.ogg")))
+    for clip in itertools.islice((clip for clip in clips if len(clip) > 16000), 3):
+        waveform = torch.stack([clip[3000:8000], clip[8000:13000]])
+        for arch in chosen_archs(supernet.space):
+            assert_bf16_agrees(supernet.sample(arch), waveform)
 
 
 def test_inside_the_supernet() -> None:
