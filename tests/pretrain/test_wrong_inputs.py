@@ -9,6 +9,7 @@ import harness
 import pytest
 from small import PARENT, SPACE, recipe_values, unit_values, write_yaml
 
+from lighthubert.data.fairseq2_pipeline import reason_unavailable
 from lighthubert.pretrain.__main__ import main
 
 ONE_STEP = ["train.steps=1", "train.warmup_steps=0", "eval_archs=0"]
@@ -206,7 +207,11 @@ def test_a_reader_that_is_not_installed(capsys: pytest.CaptureFixture[str], monk
     for name in [name for name in sys.modules if name.split(".")[0] == "fairseq2"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fairseq2", None)
-    text = message(["r.yaml", "data.reader=fairseq2"], capsys)
+    reason_unavailable.cache_clear()  # another test of this process may have asked
+    try:
+        text = message(["r.yaml", "data.reader=fairseq2"], capsys)
+    finally:
+        reason_unavailable.cache_clear()
     assert text.startswith("data: reader is fairseq2, which cannot be imported (ModuleNotFoundError: ")
 
 
