@@ -15,6 +15,7 @@ FRAME = 400  # samples that HuBERT's front-end needs for one frame
 HOP = 320  # samples of a 20 ms frame; crops start on it, so that frame targets made for whole clips stay in step
 MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
 READERS = ("auto", "fairseq2", "torch")
+STREAMS = {"order": 1, "crops": 2, "masks": 3}  # purposes of random numbers
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,17 @@ class PlannedBatch(NamedTuple):
     starts: tuple[int, ...]
 
 
+def stream(purpose: str, *key: int) -> np.random.Generator:
+    """Random numbers of one purpose and key: no two purposes share any, whatever their keys."""
+    return np.random.default_rng([STREAMS[purpose], *key])
+
+
 def plan(samples: np.ndarray, config: DataConfig, seed: int, epoch: int) -> list[PlannedBatch]:
     """The batches of an epoch in global order; rank r of w takes batches[r::w] of the first len // w * w.
 
     samples: (rows,) clip lengths at 16 kHz. A crop depends on (seed, epoch, row) only, never on its batch or rank.
     """
-    rng = np.random.default_rng([seed, epoch])
+    rng = stream("order", seed, epoch)
     order = rng.permutation(len(samples))
     order = order[samples[order] >= config.min_clip_samples]
     if not len(order):
@@ -108,5 +114,5 @@ def fill(rows: np.ndarray, widths: np.ndarray, max_samples: int) -> list[list[in
 
 def crop_starts(spare: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """A start in [0, spare] on the 320-sample grid for every row."""
-    draws = np.random.default_rng([seed, epoch, 1]).random(len(spare))
+    draws = stream("crops", seed, epoch).random(len(spare))
     return (draws * (spare // HOP + 1)).astype(np.int64) * HOP

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
-from lighthubert.data import Batch
+from lighthubert.data import Batch, stream
 from lighthubert.models import HubertConfig, num_frames, span_mask, valid_mask
 
 
@@ -36,7 +35,7 @@ class FrameConfig:
 def draw_mask(batch: Batch, net: HubertConfig, config: FrameConfig, seed: int) -> Tensor:
     """(B, T) bool on the host: each clip's mask is a function of (seed, epoch, clip), whatever its batch and rank."""
     frames = num_frames(batch.lengths, net).tolist()
-    rngs = [np.random.default_rng([seed, batch.epoch, row]) for row in batch.rows]
+    rngs = [stream("masks", seed, batch.epoch, row) for row in batch.rows]
     return span_mask(frames, config.mask_prob, config.mask_length, rngs)
 
 

@@ -19,7 +19,7 @@ from lighthubert.data import BadDataError, Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, load_hubert
+from lighthubert.pretrain.init import build_supernet, load_hubert, require_sizes
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
@@ -86,8 +86,14 @@ def units(recipe: Units, device: torch.device) -> None:
     distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed))
     labels = (UnitLabels(folder / "train.npz"), UnitLabels(folder / "valid.npz"))
     torch.manual_seed(recipe.seed)
-    model = UnitModel(recipe.model, recipe.units.num_units).to(device)
-    if train_with(MaskedUnits(model, recipe, *labels, valid), recipe, train, {}):
+    model = UnitModel(recipe.model, recipe.units.num_units)
+    content = {}
+    if recipe.init != "random":
+        source = load_hubert(recipe.init)
+        require_sizes(recipe.init, source.config, recipe.model)
+        model.hubert.load_state_dict(source.state_dict())
+        content = {"init_weights": digest(source)}
+    if train_with(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)
         print(f"{path}: the trained HuBERT")

@@ -56,13 +56,23 @@ def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
         units |= {f"heads{layer}": range(config.num_heads[i]), f"ffn{layer}": range(config.ffn_dim[i])}
     subnet = Subnet(layers, units)
     sliced = subnet.config(own)
-    keys = [f.name for f in fields(config) if f.name not in FREE]
-    differing = [k for k in keys if getattr(sliced, k) != getattr(config, k)]
-    if differing:
-        rows = (f"{k}: {getattr(sliced, k)} instead of {getattr(config, k)}" for k in differing)
+    if rows := differing(sliced, config):
         raise ValueError("its slices are not the supernet's parent: " + "; ".join(rows))
     with torch.no_grad():
         return {k: v.clone() for k, v in select(dict(source.named_parameters()), subnet, own).items()}
+
+
+def differing(found: HubertConfig, wanted: HubertConfig) -> list[str]:
+    """A row for each size that is not the wanted one."""
+    keys = [f.name for f in fields(wanted) if f.name not in FREE]
+    pairs = ((key, getattr(found, key), getattr(wanted, key)) for key in keys)
+    return [f"{key}: {a} instead of {b}" for key, a, b in pairs if a != b]
+
+
+def require_sizes(name: str, found: HubertConfig, wanted: HubertConfig) -> None:
+    """Raise ValueError that names every key in which a file differs from the recipe's model."""
+    if rows := differing(found, wanted):
+        raise ValueError(f"init {name!r}: not the sizes of model: " + "; ".join(rows))
 
 
 def load_hubert(name: str | Path) -> Hubert:

@@ -85,7 +85,8 @@ class UnitConfig:
 class Units:
     """HuBERT's own objective, to train a teacher from nothing: masked prediction of k-means units.
 
-    model: keys of HubertConfig. Other keys as in Distill.
+    model: keys of HubertConfig. init: "random", or a HuBERT's file of these sizes, to go on from its weights.
+    Other keys as in Distill.
     """
 
     run_dir: str
@@ -94,6 +95,7 @@ class Units:
     train: TrainConfig
     objective: str = "units"
     seed: int = 1
+    init: str = "random"
     model: HubertConfig = field(default_factory=HubertConfig)
     units: UnitConfig = field(default_factory=UnitConfig)
     data: DataConfig = field(default_factory=DataConfig)
