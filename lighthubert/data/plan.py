@@ -41,8 +41,8 @@ class DataConfig:
         problems = []
         if not 0 < self.min_clip_seconds <= self.max_clip_seconds <= self.max_seconds:
             problems.append(
-                f"0 < min_clip_seconds ({self.min_clip_seconds}) <= max_clip_seconds ({self.max_clip_seconds}) "
-                f"<= max_seconds ({self.max_seconds}) must hold"
+                f"min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, "
+                f"got {self.min_clip_seconds}, {self.max_clip_seconds}, {self.max_seconds}"
             )
         if not math.isfinite(self.max_seconds):
             problems.append(f"max_seconds must be finite, not {self.max_seconds}")

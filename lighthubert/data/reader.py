@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lighthubert.data import fairseq2_pipeline
 from lighthubert.data.audio import Decoder, decode_soundfile
-from lighthubert.data.batch import Batch, Job, Loaded, Loader, Tally
+from lighthubert.data.batch import BadDataError, Batch, Job, Loaded, Loader, Tally
 from lighthubert.data.manifest import Manifest
 from lighthubert.data.plan import FRAME, DataConfig, PlannedBatch, fill, plan
 
@@ -172,7 +172,7 @@ def announce(reason: str | None) -> None:
 def eval_batches(manifest: Manifest, config: DataConfig) -> Iterator[Batch]:
     """Every clip once, short ones first, from its start and cut at max_clip_seconds; epoch 0.
 
-    Files that cannot be used are left out as in training; raises BadDataError for too many.
+    Files that cannot be used are left out as in training; raises BadDataError for too many, or if nothing is left.
     """
     load = Loader(manifest, config, FRAME, decode_soundfile)
     tally = Tally(manifest, config.max_bad_share)
@@ -182,3 +182,5 @@ def eval_batches(manifest: Manifest, config: DataConfig) -> Iterator[Batch]:
         tally.add(loaded)
         if loaded.batch.rows:
             yield loaded.batch
+    if tally.num_bad == tally.num_clips:
+        raise BadDataError(f"{manifest.path}: none of its {len(manifest)} clips can be used")

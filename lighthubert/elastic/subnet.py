@@ -78,8 +78,9 @@ def select(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -
     """The subnet's parameters out of its parent's, by their names in the standalone net.
 
     Differentiable: slices are views of the parent's tensors, other choices are gathered.
-    Raises KeyError for a parameter that has no axes.
+    Raises KeyError for a parameter that has no axes, ValueError where `subnet.config` does.
     """
+    subnet.config(parent)  # for its errors: a layer that the parent lacks would just be missing
     new_layer = {old: new for new, old in enumerate(subnet.layers)}
     group = _group_units(subnet, parent)
     selected = {}

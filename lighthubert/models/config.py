@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lighthubert.schema import parse
@@ -22,6 +22,9 @@ class Arch:
     conv_channels: tuple[int, ...]
     layers: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        _lists_to_tuples(self)
+
     @property
     def num_layers(self) -> int:
         return len(self.layers)
@@ -37,6 +40,13 @@ class Arch:
         parts = [f"embed_dim={self.embed_dim}"]
         parts += [f"{k}={brief(getattr(self, k))}" for k in ("num_heads", "ffn_dim", "conv_channels", "layers")]
         return f"Arch({', '.join(parts)})"
+
+
+def _lists_to_tuples(sizes: Arch | HubertConfig) -> None:
+    """Lists do as well as tuples, but sizes are compared and hashed."""
+    for key, value in vars(sizes).items():
+        if isinstance(value, list):
+            object.__setattr__(sizes, key, tuple(value))
 
 
 def brief(values: tuple[int, ...]) -> str:
@@ -73,6 +83,7 @@ class HubertConfig:
     layers: tuple[int, ...] | None = None  # a subnet: which layers of its parent these are
 
     def __post_init__(self) -> None:
+        _lists_to_tuples(self)
         problems = list(_config_problems(self))
         if problems:
             raise ValueError("HubertConfig: " + "; ".join(problems))
@@ -119,6 +130,10 @@ class HubertConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def __repr__(self) -> str:
+        values = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"HubertConfig({', '.join(f'{k}={brief(v) if isinstance(v, tuple) else repr(v)}' for k, v in values)})"
 
 
 def _config_problems(c: HubertConfig) -> Iterator[str]:

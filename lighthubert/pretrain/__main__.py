@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lighthubert.checkpoint import save
 from lighthubert.config import ConfigError, make_recipe, read_values, write_yaml
@@ -19,11 +18,11 @@ from lighthubert.data import BadDataError, Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, load_hubert, require_sizes
+from lighthubert.pretrain.init import build_supernet, digest, load_hubert, require_sizes
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
-from lighthubert.train import Objective, StateError, TrainingError, distributed, run
+from lighthubert.train import Objective, StateError, TrainingError, distributed, locked, run
 
 ABOUT = """\
 Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.
@@ -45,14 +44,17 @@ def main(argv: list[str] | None = None) -> int:
     try:
         values = read_values(args.recipe, args.overrides)
         recipe = make_recipe(args.recipe, values, schema_of(args.recipe, values))
-        with distributed.session() as device:
+        # Held from the first label to the last file of the report, not only while it trains.
+        with distributed.session() as device, locked(Path(recipe.run_dir)):
             if isinstance(recipe, Distill):
                 distill(recipe, device)
             else:
                 units(recipe, device)
     except (ValueError, OSError, ImportError, BadDataError, StateError, TrainingError) as error:
         # of configs and sizes; files; packages that are not installed; the run
-        print(f"error: {error}", file=sys.stderr)
+        # Most errors are the same on all ranks, but torchrun ends the slower ones before they can say theirs.
+        rank = os.environ.get("RANK", "0")
+        print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -83,28 +85,19 @@ def distill(recipe: Distill, device: torch.device) -> None:
 def units(recipe: Units, device: torch.device) -> None:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
     folder = Path(recipe.run_dir) / "units"
-    distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed))
+    content = distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed))
     labels = (UnitLabels(folder / "train.npz"), UnitLabels(folder / "valid.npz"))
     torch.manual_seed(recipe.seed)
     model = UnitModel(recipe.model, recipe.units.num_units)
-    content = {}
     if recipe.init != "random":
         source = load_hubert(recipe.init)
         require_sizes(recipe.init, source.config, recipe.model)
         model.hubert.load_state_dict(source.state_dict())
-        content = {"init_weights": digest(source)}
+        content["init_weights"] = digest(source)
     if train_with(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)
         print(f"{path}: the trained HuBERT")
-
-
-def digest(net: nn.Module) -> str:
-    """Hash of a net's weights."""
-    sha = hashlib.sha256()
-    for parameter in net.parameters():
-        sha.update(parameter.detach().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]
 
 
 def train_with(objective: Objective, recipe: Distill | Units, clips: Manifest, content: dict[str, Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,14 +14,19 @@ from lighthubert.checkpoint import load_teacher
 from lighthubert.elastic import SearchSpace, Subnet, Supernet, select
 from lighthubert.elastic.rules import kept_layers
 from lighthubert.models import Hubert, HubertConfig
+from lighthubert.models.config import brief
 from lighthubert.objectives import TargetConfig
+from lighthubert.train import distributed
 
-FREE = ("layers", "normalize_waveform", "dropout", "attention_dropout", "ffn_dropout")  # no weight depends on them
+FREE = ("layers", "dropout", "attention_dropout", "ffn_dropout")  # no weight depends on them
+
+logger = logging.getLogger("lighthubert")
 
 
 def build_supernet(space: SearchSpace, teacher: Hubert, init: str, target: TargetConfig, seed: int) -> Supernet:
     """A supernet with heads for the target, initialised at random, from the teacher's slices, or from a file.
 
+    A head of a file is taken if it has the same width and predicts the same; a warning says why one starts anew.
     Raises ValueError if the sizes of file or teacher do not allow it.
     """
     torch.manual_seed(seed)
@@ -35,11 +42,27 @@ def build_supernet(space: SearchSpace, teacher: Hubert, init: str, target: Targe
     except ValueError as error:
         raise ValueError(f"init {init!r}: {error}") from None
     if isinstance(source, Supernet):
-        same = {key: head for key, head in source.head.items() if key in supernet.head}
-        for key, head in same.items():
-            if head.weight.shape == supernet.head[key].weight.shape:
-                supernet.head[key].load_state_dict(head.state_dict())
+        anew = {key: rows for key in target.keys if (rows := head_differs(key, source, supernet, target))}
+        for key in target.keys:
+            if key not in anew:
+                supernet.head[key].load_state_dict(source.head[key].state_dict())
+        if anew and distributed.rank() == 0:
+            told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
+            logger.warning("init %r: %s", init, told)
     return supernet
+
+
+def head_differs(key: str, source: Supernet, supernet: Supernet, target: TargetConfig) -> list[str]:
+    """Why a file's head cannot be taken over, nothing if it can. A pair's head is named after its layer."""
+    if key not in source.head:
+        return ["the file has none"]
+    if source.predicts is None:
+        return ["the file does not say what it predicts"]
+    wanted, predicts = target.describe(), source.predicts
+    keys = ("layers", "tap", "normalize") if key == "last" else ("tap", "normalize")
+    rows = [f"{k}: {predicts.get(k)} instead of {wanted[k]}" for k in keys if predicts.get(k) != wanted[k]]
+    found, shape = ([*net.head[key].state_dict()["weight"].shape] for net in (source, supernet))
+    return rows if found == shape else [*rows, f"shape: {found} instead of {shape}"]
 
 
 def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
@@ -51,6 +74,8 @@ def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
     if config.num_layers > own.num_layers:
         raise ValueError(f"it has {own.num_layers} layers, the supernet's parent {config.num_layers}")
     layers = kept_layers("spread", config.num_layers, own.num_layers)
+    if rows := narrower(Subnet(layers).config(own), config):
+        raise ValueError("; ".join(rows))
     units = {"embed": range(config.embed_dim)} | {f"conv{i}": range(n) for i, n in enumerate(config.conv_channels)}
     for i, layer in enumerate(layers):
         units |= {f"heads{layer}": range(config.num_heads[i]), f"ffn{layer}": range(config.ffn_dim[i])}
@@ -62,9 +87,20 @@ def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
         return {k: v.clone() for k, v in select(dict(source.named_parameters()), subnet, own).items()}
 
 
+def narrower(found: HubertConfig, wanted: HubertConfig) -> list[str]:
+    """A row for each width of which there is less than wanted."""
+    rows = []
+    for key in ("embed_dim", "conv_channels", "num_heads", "ffn_dim"):
+        has, wants = ((n,) if isinstance(n, int) else n for n in (getattr(found, key), getattr(wanted, key)))
+        if len(has) < len(wants) or any(a < b for a, b in zip(has, wants, strict=False)):
+            rows.append(f"{key}: it has {brief(has)}, the supernet's parent {brief(wants)}")
+    return rows
+
+
 def differing(found: HubertConfig, wanted: HubertConfig) -> list[str]:
     """A row for each size that is not the wanted one."""
-    keys = [f.name for f in fields(wanted) if f.name not in FREE]
+    free = FREE if wanted.conv_norm == "layer" else (*FREE, "normalize_waveform")  # group norm undoes loudness anyway
+    keys = [f.name for f in fields(wanted) if f.name not in free]
     pairs = ((key, getattr(found, key), getattr(wanted, key)) for key in keys)
     return [f"{key}: {a} instead of {b}" for key, a, b in pairs if a != b]
 
@@ -73,6 +109,14 @@ def require_sizes(name: str, found: HubertConfig, wanted: HubertConfig) -> None:
     """Raise ValueError that names every key in which a file differs from the recipe's model."""
     if rows := differing(found, wanted):
         raise ValueError(f"init {name!r}: not the sizes of model: " + "; ".join(rows))
+
+
+def digest(net: nn.Module) -> str:
+    """Hash of a net's weights."""
+    sha = hashlib.sha256()
+    for parameter in net.parameters():
+        sha.update(parameter.detach().cpu().numpy().tobytes())
+    return sha.hexdigest()[:16]
 
 
 def load_hubert(name: str | Path) -> Hubert:

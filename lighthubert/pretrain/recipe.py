@@ -10,6 +10,7 @@ from lighthubert.objectives import DistanceConfig, FrameConfig, TargetConfig
 from lighthubert.train import TrainConfig
 
 SUBNETS = ("parent", "largest", "smallest", "random")
+MAX_UNITS = 2**16  # labels are kept as uint16
 
 
 def seed_problems(seed: int) -> list[str]:
@@ -75,9 +76,11 @@ class UnitConfig:
 
     def __post_init__(self) -> None:
         low = {"num_units": 2, "fit_clips": 1, "layer": 0}
-        if problems := [
-            f"{k}: must be at least {n}, got {getattr(self, k)}" for k, n in low.items() if getattr(self, k) < n
-        ]:
+        values = {key: getattr(self, key) for key in low}
+        problems = [f"{key}: must be at least {low[key]}, got {n}" for key, n in values.items() if n < low[key]]
+        if self.num_units > MAX_UNITS:
+            problems.append(f"num_units: must be at most {MAX_UNITS}, got {self.num_units}")
+        if problems:
             raise ValueError("; ".join(problems))
 
 

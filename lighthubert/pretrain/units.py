@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio
+from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio, mfcc
 from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
-from lighthubert.objectives.units import assign, fit_kmeans, layer_features, mfcc, read_about, save_centres
-from lighthubert.pretrain.init import load_hubert
+from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
+from lighthubert.pretrain.init import digest, load_hubert
 from lighthubert.pretrain.plots import loss_curves
 from lighthubert.pretrain.recipe import UnitConfig, Units
 
@@ -102,8 +102,11 @@ class MaskedUnits:
         return {"held-out loss": loss_curves(history)} if len(history) > 1 else {}
 
 
-def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: Path, seed: int) -> None:
-    """Cluster features of some training clips and label every clip; what a killed run has finished is kept."""
+def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: Path, seed: int) -> dict[str, str]:
+    """Cluster features of some training clips and label every clip; what a killed run has finished is kept.
+
+    Returns what the units depend on beside the recipe: the source's weights, since a file may change under its name.
+    """
     from rich.progress import track
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +123,8 @@ def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: 
             return None
 
     centres_file = folder / "centres.npz"
-    about = {**asdict(config), "seed": seed, "train": train.digest, "valid": valid.digest}
+    content = {} if net is None else {"source_weights": digest(net)}
+    about = {**asdict(config), "seed": seed, "train": train.digest, "valid": valid.digest, **content}
     if not centres_file.exists() or read_about(centres_file) != about:
         for name in ("train", "valid"):  # labels of other centres
             (folder / f"{name}.npz").unlink(missing_ok=True)
@@ -136,3 +140,4 @@ def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: 
             clips = (features(manifest, row) for row in track(range(len(manifest)), f"units of {name} clips"))
             none = np.zeros(0, dtype=np.uint16)
             UnitLabels.write(path, (none if f is None else assign(f, table) for f in clips))
+    return content

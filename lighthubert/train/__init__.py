@@ -4,6 +4,6 @@ from lighthubert.train import distributed
 from lighthubert.train.config import TrainConfig
 from lighthubert.train.job import TrainingError
 from lighthubert.train.loop import Objective, Result, run
-from lighthubert.train.state import StateError
+from lighthubert.train.state import StateError, locked
 
-__all__ = ["Objective", "Result", "StateError", "TrainConfig", "TrainingError", "distributed", "run"]
+__all__ = ["Objective", "Result", "StateError", "TrainConfig", "TrainingError", "distributed", "locked", "run"]

@@ -74,7 +74,7 @@ class Job:
             self.scaler.load_state_dict(saved["scaler"])
             self.reader.load_state_dict(saved["reader"])
             self.progress = Progress(**saved["progress"])
-            if distributed.rank() == 0:
+            if distributed.rank() == 0 and self.progress.step < self.config.steps:
                 print(f"{self.run_dir}: goes on after step {self.progress.step} of {self.config.steps}")
         write_evals(self.run_dir, self.progress.evals)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,8 +82,7 @@ def run(objective: Objective, reader: Reader, config: TrainConfig, *, run_dir: s
     Raises StateError if the folder is in use, damaged or of another recipe, TrainingError after too many bad steps.
     """
     run_dir = Path(run_dir)
-    with ExitStack() as stack, StopRequest() as stop:
-        distributed.on_first(lambda: stack.enter_context(state.locked(run_dir)))
+    with state.locked(run_dir), StopRequest() as stop:
         job = Job(objective, reader, config, run_dir, seed, recipe or {})
         job.resume()
         start = job.progress.step

@@ -13,6 +13,8 @@ from typing import IO, Any
 
 import torch
 
+from lighthubert.train import distributed
+
 logger = logging.getLogger(__name__)
 # Reader processes of a killed run keep its lock until they notice, after up to 5 seconds.
 LOCK_SECONDS = 10.0
@@ -26,19 +28,26 @@ class StateError(ValueError):
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Hold run_dir for this process; StateError if another one trains in it. The lock ends with its process."""
+    """Hold run_dir for these ranks, again if they hold it already; StateError if another process trains in it.
+
+    Rank 0 has the lock, and it ends with that process.
+    """
     from filelock import FileLock, Timeout  # comes with torch
 
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir / ".lock")
-    try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout as error:
-        raise StateError(f"{run_dir}: another process trains in this folder (it holds {run_dir / '.lock'})") from error
+    lock = FileLock(run_dir / ".lock", is_singleton=True)  # one for the whole process, which counts its holders
+
+    def acquire() -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout as error:
+            raise StateError(f"{run_dir}: another process trains in this folder (it holds {lock.lock_file})") from error
+
+    distributed.on_first(acquire)
     try:
         yield
     finally:
-        lock.release()
+        lock.release()  # nothing where it was not acquired
 
 
 def write_text(path: Path, text: str) -> None:

@@ -134,3 +134,9 @@ def test_held_out_clips_too(mixed) -> None:
     assert sorted(manifest.files[row] for row in rows) == sorted(set(manifest.files) - set(reasons))
     with pytest.raises(BadDataError, match=r"m\.tsv: 13 of the first 33 clips cannot be used"):
         list(eval_batches(manifest, replace(CONFIG, max_bad_share=0.3)))
+
+
+def test_no_held_out_clip_is_left(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, ["gone.flac", "lost.flac"])
+    with pytest.raises(BadDataError, match=r"m\.tsv: none of its 2 clips can be used"):
+        next(eval_batches(manifest, replace(CONFIG, max_bad_share=1)))

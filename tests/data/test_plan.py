@@ -108,7 +108,7 @@ def test_wrong_settings_are_listed_at_once() -> None:
             min_clip_seconds=3, max_clip_seconds=2, max_seconds=1, window=0, threads=-1, reader="x", max_bad_share=2
         )
     assert str(caught.value) == (
-        "data: 0 < min_clip_seconds (3) <= max_clip_seconds (2) <= max_seconds (1) must hold; "
+        "data: min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, got 3, 2, 1; "
         "window must be at least 1, not 0; threads must be at least 0, not -1; "
         "reader must be one of auto, fairseq2, torch, not 'x'; max_bad_share must be from 0 to 1, not 2"
     )

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from lighthubert.elastic import Subnet, extract
+from lighthubert.elastic import Subnet, extract, select
 from lighthubert.models import Hubert, HubertConfig
 
 WHOLE = HubertConfig(
@@ -66,6 +66,10 @@ WRONG: dict[str, tuple[HubertConfig, Subnet, str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_subnets(case: str) -> None:
+    """Of a net and of bare parameters alike."""
     parent, subnet, message = WRONG[case]
+    hubert = Hubert(parent)
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        extract(Hubert(parent), subnet)
+        extract(hubert, subnet)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        select(dict(hubert.named_parameters()), subnet, parent)

@@ -64,6 +64,24 @@ def test_arch_of_a_subnet() -> None:
     assert OTHER.arch == Arch(48, (1, 2, 3), (9, 8, 7), (4, 5), (0, 2, 7))
 
 
+def test_lists_are_tuples() -> None:
+    """Compared, hashed and refused alike."""
+    values = OTHER.to_dict()
+    assert HubertConfig(**values) == OTHER
+    assert hash(HubertConfig(**values)) == hash(OTHER)
+    arch = Arch(48, [1, 2, 3], [9, 8, 7], [4, 5], [0, 2, 7])  # type: ignore[arg-type]
+    assert arch == OTHER.arch
+    assert hash(arch) == hash(OTHER.arch)
+    with pytest.raises(ValueError, match=r"^HubertConfig: num_heads: needs one positive integer or more, got \(\);"):
+        HubertConfig(num_heads=[])  # type: ignore[arg-type]
+
+
+def test_repr_shows_what_is_not_base() -> None:
+    assert repr(HubertConfig.base()) == "HubertConfig()"
+    config = HubertConfig(num_heads=(8,) * 12, conv_norm="layer", layers=tuple(range(12)))
+    assert repr(config) == "HubertConfig(conv_norm='layer', num_heads=8x12, layers=0..11)"
+
+
 @pytest.mark.parametrize(
     ("fixed", "groups", "widths"),
     [("groups", 4, {64: 4, 48: 4, 32: 4, 4: 4}), ("group_dim", 4, {64: 4, 48: 3, 32: 2, 16: 1, 8: 1})],

@@ -7,10 +7,16 @@ from typing import Any
 import harness
 import numpy as np
 import pytest
+from filelock import FileLock
 from small import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
 
 from lighthubert import HubertConfig, save
+from lighthubert.data import Manifest
+from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.__main__ import main
+from lighthubert.pretrain.recipe import UnitConfig
+from lighthubert.pretrain.units import prepare_units
+from lighthubert.train import state
 
 PRELOAD = ("lighthubert.pretrain.report", "lighthubert.pretrain.units", "torch._dynamo", "torch.utils.tensorboard",
            "matplotlib.figure", "rich.table")  # fmt: skip
@@ -142,6 +148,51 @@ def test_labels_of_another_recipe_are_not_taken(tmp_path: Path, world: Path, cha
         with np.load(tmp_path / "run/units/train.npz") as a, np.load(tmp_path / "fresh/units/train.npz") as b:
             assert np.array_equal(a["units"], b["units"])
     assert code in (0, 2)
+
+
+def test_labels_of_other_weights_are_not_taken(tmp_path: Path, world: Path) -> None:
+    """The source is another net under the same name."""
+    config = UnitConfig(source=str(tmp_path / "source.safetensors"), layer=2, num_units=4, fit_clips=3)
+    few = Manifest.read(world / "few.tsv")
+
+    def label(name: str, seed: int) -> np.ndarray:
+        save(random_hubert(HubertConfig.from_dict(TEACHER), seed), config.source)
+        prepare_units(config, few, few, tmp_path / name, seed=1)
+        return UnitLabels(tmp_path / name / "train.npz").units
+
+    before = label("units", 0)
+    assert not np.array_equal(label("units", 5), before)
+    assert np.array_equal(label("units", 5), label("fresh", 5))
+
+
+def test_other_weights_of_the_units_are_refused(
+    tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where training has begun with those of the first net."""
+    source = tmp_path / "source.safetensors"
+    save(random_hubert(HubertConfig.from_dict(TEACHER)), source)
+    values = unit_values(world, run_dir=str(tmp_path / "run"), units={"source": str(source), "layer": 2},
+                         train={"steps": 1, "warmup_steps": 0})  # fmt: skip
+    recipe = write_yaml(tmp_path / "r.yaml", values)
+    assert main([str(recipe)]) == 0
+    save(random_hubert(HubertConfig.from_dict(TEACHER), seed=5), source)
+    assert main([str(recipe)]) == 2
+    assert "started with another recipe: source_weights was " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objective", ["units", "distill"])
+def test_nothing_is_written_into_a_folder_in_use(
+    tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    """Neither labels nor a recipe: the process that holds it may be making them."""
+    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
+    values = (unit_values if objective == "units" else recipe_values)(world, run_dir=str(tmp_path / "run"))
+    recipe = write_yaml(tmp_path / "r.yaml", values)
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        assert main([str(recipe)]) == 2
+    assert "another process trains in this folder" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def interrupted(folder: Path, world: Path, **values: Any) -> Path:

@@ -9,6 +9,7 @@ import harness
 import pytest
 from small import PARENT, SPACE, recipe_values, unit_values, write_yaml
 
+from lighthubert import Hubert, HubertConfig, save
 from lighthubert.data.fairseq2_pipeline import reason_unavailable
 from lighthubert.pretrain.__main__ import main
 
@@ -31,6 +32,9 @@ def folder(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_yaml(folder / "wide.yaml", {**SPACE, "parent": {**PARENT, "embed_dim": 64, "pos_conv_groups": 8}})
     write_yaml(folder / "deep.yaml", {**SPACE, "parent": {**PARENT, "num_heads": [4] * 6, "ffn_dim": [80] * 6}})
     write_yaml(folder / "heads.yaml", {**SPACE, "parent": {**PARENT, "head_dim": 16}})
+    write_yaml(folder / "loud.yaml", {**SPACE, "parent": {**PARENT, "conv_norm": "layer", "normalize_waveform": True}})
+    save(Hubert(HubertConfig.from_dict({**PARENT, "num_heads": [4] * 2, "ffn_dim": [80] * 2})),
+         folder / "cut_layers.safetensors")  # fmt: skip
     write_yaml(folder / "outside.yaml", {**SPACE, "embed_dim": [20], "num_layers": [9]})
     (folder / "bad.yaml").write_text("a: [1\n")
     (folder / "list.yaml").write_text("- 1\n")
@@ -112,13 +116,23 @@ CASES: dict[str, tuple[str, str]] = {  # arguments: the whole message
     "r.yaml train.precision=int8": ("r.yaml: train.precision: 'int8' must be one of fp32, bf16, fp16", ""),
     "r.yaml train.warmup_steps=100": ("r.yaml: train.warmup_steps: 100 must be in [0, 1], before the decay", ""),
     "u.yaml units.num_units=1": ("u.yaml: units.num_units: must be at least 2, got 1", ""),
+    "u.yaml units.num_units=65537": ("u.yaml: units.num_units: must be at most 65536, got 65537", ""),
+    "r.yaml data.max_clip_seconds=5": (
+        "r.yaml: data.min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, ",
+        "got 0.5, 5.0, 4.0"),
     # nets that do not go together
     "r.yaml target.layers=9": ("target.layers: the teacher has 5 layers, got 9", ""),
     "r.yaml target.pairs=[1,5]": ("target.pairs: the teacher has 5 layers, the student 4, got [1, 5]", ""),
-    "r.yaml space=wide.yaml": ("init 'teacher': ", "embed: needs distinct units within 0 and 47, one or more"),
+    "r.yaml space=wide.yaml": ("init 'teacher': embed_dim: it has 48, the supernet's parent 64", ""),
     "r.yaml space=deep.yaml": ("init 'teacher': it has 5 layers, the supernet's parent 6", ""),
     "r.yaml space=heads.yaml": (
         "init 'teacher': its slices are not the supernet's parent: head_dim: 8 instead of 16", ""),
+    "r.yaml space=loud.yaml": (
+        "init 'teacher': its slices are not the supernet's parent: conv_norm: group instead of layer; "
+        "normalize_waveform: False instead of True", ""),
+    "u.yaml init=cut_layers.safetensors": (
+        "init 'cut_layers.safetensors': not the sizes of model: num_heads: ",
+        "ffn_dim: (80, 80) instead of (80, 80, 80, 80)"),
     # files
     "r.yaml space=tiny": (
         "tiny: no search space of this name (there are base, base_conv, large, mini, small, small_conv) and no such ",
@@ -142,7 +156,11 @@ CASES: dict[str, tuple[str, str]] = {  # arguments: the whole message
     "r.yaml valid_manifest=missing_clips.tsv": (
         "missing_clips.tsv: 2 of the first 2 clips cannot be used, more than max_bad_share 0.01 allows; for example\n",
         "x.wav: No such file or directory\n  y.wav: No such file or directory"),
-    "u.yaml units.num_units=100000": ("units.num_units: 100000 units need as many frames, the clips have ", ""),
+    "r.yaml valid_manifest=missing_clips.tsv data.max_bad_share=1": (
+        "missing_clips.tsv: none of its 2 clips can be used", ""),
+    "u.yaml valid_manifest=missing_clips.tsv data.max_bad_share=1": (
+        "missing_clips.tsv: none of its 2 clips can be used", ""),
+    "u.yaml units.num_units=60000": ("units.num_units: 60000 units need as many frames, the clips have ", ""),
     "u.yaml train.checkpoint_layers=true": ("train: checkpoint_layers: UnitModel cannot do that", ""),
     "r.yaml data.min_clip_seconds=100 data.max_clip_seconds=200 data.max_seconds=300": (
         "", " s of audio, 300 s a batch)"),
@@ -201,6 +219,13 @@ def test_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
         assert job.wait() == 2
         assert len(job.text().splitlines()) == 1
         assert job.text().startswith("error: tiny: no search space of this name")
+
+
+def test_other_ranks_say_who_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under torchrun, where every rank has the same error or one has its own."""
+    monkeypatch.setenv("RANK", "3")
+    assert main(["r.yaml", "seed=-1"]) == 2
+    assert capsys.readouterr().err == "error on rank 3: r.yaml: seed: must not be negative, got -1\n"
 
 
 def test_a_reader_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import harness
 import pytest
 import torch
 import toy
+from filelock import FileLock, Timeout
 
 from lighthubert.data import Manifest
 from lighthubert.train import StateError, TrainingError, state
@@ -51,7 +52,7 @@ def test_a_finished_run_says_so(tmp_path: Path, manifest: Path, capsys: pytest.C
     first, trained = toy.train(tmp_path, manifest)
     capsys.readouterr()
     second, loaded = toy.train(tmp_path, manifest)
-    assert "finished, nothing to do: all 12 steps are done" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{tmp_path}: finished, nothing to do: all 12 steps are done\n"
     assert first == second
     assert not loaded.seen
     for name, weight in trained.model.state_dict().items():
@@ -99,8 +100,18 @@ def test_another_recipe_is_refused_by_name(tmp_path: Path, manifest: Path) -> No
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
-    with state.locked(tmp_path), pytest.raises(StateError, match="another process trains"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(StateError, match="another process trains"):
         toy.train(tmp_path, manifest)
+
+
+def test_a_job_may_hold_its_folder_already(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the end of its own block: the loop does not give it away."""
+    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
+    with state.locked(tmp_path):
+        assert toy.train(tmp_path, manifest)[0].finished
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / ".lock").acquire(timeout=0.1)
+    FileLock(tmp_path / ".lock").acquire(timeout=0.1).lock.release()
 
 
 def test_a_damaged_newest_checkpoint_costs_only_time(
