@@ -15,7 +15,7 @@ DOORS = {
     "tensorboard": {"train/log"},
     "fairseq2": {"data"},
     "soundfile": {"data"},
-    "torchaudio": {"data", "checkpoint", "objectives"},
+    "torchaudio": {"data", "checkpoint"},
     "s3prl": {"superb"},
     "transformers": set(),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from lighthubert.data.audio import SAMPLE_RATE, AudioError, load_audio
 from lighthubert.data.batch import BadDataError, Batch
 from lighthubert.data.manifest import Manifest, ManifestError, write_manifest
+from lighthubert.data.mfcc import mfcc
 from lighthubert.data.plan import DataConfig, PlannedBatch, plan, stream
 from lighthubert.data.reader import Reader, eval_batches
 
@@ -23,6 +24,7 @@ __all__ = [
     "Reader",
     "eval_batches",
     "load_audio",
+    "mfcc",
     "plan",
     "stream",
     "write_manifest",

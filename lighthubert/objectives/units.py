@@ -14,27 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lighthubert.data import SAMPLE_RATE, Batch
+from lighthubert.data import Batch
 from lighthubert.models import Hubert
 
 HOP = 320  # samples per frame
-
-
-def mfcc(waveform: Tensor) -> Tensor:
-    """(S,) at 16 kHz -> (T, 39) on the frames of HuBERT's front-end: 13 MFCC, deltas, second deltas, minus their mean.
-
-    Windows of 25 ms every 20 ms. The mean over the clip is taken off so that units do not tell channels apart; dividing
-    by the deviation makes deltas too loud (docs/log.md).
-    """
-    from torchaudio.compliance import kaldi
-    from torchaudio.functional import compute_deltas
-
-    if len(waveform) < 400:
-        raise ValueError(f"needs 400 samples or more (one frame), got {len(waveform)}")
-    static = kaldi.mfcc(waveform[None] * 2**15, sample_frequency=SAMPLE_RATE, use_energy=False).T  # (13, 10 ms frames)
-    deltas = compute_deltas(static)
-    features = torch.cat([static, deltas, compute_deltas(deltas)]).T
-    return (features - features.mean(0))[::2].contiguous()
 
 
 @torch.no_grad()

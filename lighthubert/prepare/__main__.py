@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from lighthubert.data import ManifestError
-from lighthubert.prepare import debian, mini
+from lighthubert.prepare import debian, mini, phones
 from lighthubert.prepare.debian import SOURCES, prepare_debian
 from lighthubert.prepare.folder import prepare_folder
 from lighthubert.prepare.librispeech import prepare_librispeech
 from lighthubert.prepare.mini import prepare_mini
+from lighthubert.prepare.phones import prepare_phones
 from lighthubert.prepare.report import PrepareError
 
 
@@ -69,6 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="what `prepare debian` made")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.set_defaults(run=lambda a: prepare_mini(a.corpus, a.out, a.jobs))
+
+    command = commands.add_parser("phones", help="phones of English clips, for probes", description=phones.__doc__)
+    command.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="what `prepare debian` made")
+    command.add_argument("--out", type=Path, required=True, metavar="MANIFEST.tsv")
+    command.add_argument("--only", type=sources, default=["asterisk", "queen"], metavar="SOURCE,...")
+    command.add_argument("--max-clips", type=count, default=400, metavar="N", help="of each source and split")
+    command.set_defaults(run=lambda a: prepare_phones(a.corpus, a.out, a.only, a.max_clips))
     return parser
 
 

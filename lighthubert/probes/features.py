@@ -1,0 +1,46 @@
+"""What a probe sees of a clip: the frames of every layer of a net, or MFCC; stacked, or pooled over the clip."""
+
+# T frames, D dimensions
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lighthubert.data import Batch, mfcc
+from lighthubert.models import Hubert
+
+Represent = Callable[[Batch], list[list[Tensor]]]  # batch -> for each layer, the frames (T, D) of each clip
+
+
+def mfcc_frames(batch: Batch) -> list[list[Tensor]]:
+    """The one layer of 13 MFCC with deltas (T, 39): what a net has to beat. Means over the clip are kept."""
+    clips = zip(batch.waveform, batch.lengths.tolist(), strict=True)
+    return [[mfcc(waveform[:samples], subtract_mean=False) for waveform, samples in clips]]
+
+
+def hidden_states(net: Hubert) -> Represent:
+    """Hidden states 0 to the last of a net."""
+    net.eval()
+
+    @torch.no_grad()
+    def represent(batch: Batch) -> list[list[Tensor]]:
+        output = net(batch.waveform, batch.lengths)
+        frames = output.lengths.tolist()
+        return [[state[i, :n] for i, n in enumerate(frames)] for state in output.hidden_states]
+
+    return represent
+
+
+def stack(frames: Tensor, context: int) -> Tensor:
+    """(T, D) -> (T, context * D): each frame between its neighbours; the ends are repeated."""
+    side = context // 2
+    padded = torch.cat([frames[:1].expand(side, -1), frames, frames[-1:].expand(side, -1)])
+    return torch.cat([padded[i : i + len(frames)] for i in range(context)], dim=1)
+
+
+def pool(frames: Tensor) -> Tensor:
+    """(T, D) -> (2 D,): mean and deviation over time."""
+    return torch.cat([frames.mean(0), frames.std(0, correction=0)])

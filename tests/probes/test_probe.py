@@ -1,0 +1,122 @@
+"""Probes on representations whose answer is known: the layer that holds the label, none, and the clip's own number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lighthubert import Hubert, HubertConfig
+from lighthubert.data import MINI, Batch, Manifest, load_audio, mfcc
+from lighthubert.models import num_frames
+from lighthubert.probes import Represent, Task, hidden_states, mfcc_frames, probe
+from lighthubert.probes.features import pool, stack
+from lighthubert.probes.tasks import Clip
+
+CLIPS = Manifest.read(MINI / "train.tsv")
+SHORT = np.argsort(CLIPS.samples, kind="stable")[:60].tolist()
+
+
+def task(labels: list[str], per_frame: bool = False) -> Task:
+    """Sixty short clips of the embedded corpus; every fourth is held out."""
+    rows = zip(SHORT, labels, strict=True)
+    clips = [Clip(CLIPS.files[r], int(CLIPS.samples[r]), label, i % 4 == 3) for i, (r, label) in enumerate(rows)]
+    return Task("made", CLIPS.root, clips, per_frame)
+
+
+def coded(codes: list[list[Tensor]]) -> Represent:
+    """A representation that gives each clip a vector of its own in each layer, in all of its frames."""
+
+    def represent(batch: Batch) -> list[list[Tensor]]:
+        frames = num_frames(batch.lengths).tolist()
+        return [[layer[row].expand(n, -1) for row, n in zip(batch.rows, frames, strict=True)] for layer in codes]
+
+    return represent
+
+
+def noise(seed: int, dims: int) -> list[Tensor]:
+    return list(torch.randn(60, dims, generator=torch.Generator().manual_seed(seed)))
+
+
+LABELS = [("even", "odd")[int(bit)] for bit in np.random.default_rng(0).integers(0, 2, 60)]
+TOLD = [torch.tensor([float(label == "odd")]) for label in LABELS]
+
+
+def test_the_layer_that_holds_the_label_is_found() -> None:
+    score = probe(task(LABELS), coded([noise(0, 8), TOLD, noise(1, 8)]))
+    assert score.layer == 1
+    assert score.accuracy == (1.0, 1.0, 1.0)
+    assert score.by_layer[1] == 1.0
+    assert max(score.by_layer[0], score.by_layer[2]) < 1.0
+    assert (score.num_train, score.num_test) == (45, 15)
+
+
+def test_a_layer_may_be_named() -> None:
+    score = probe(task(LABELS), coded([noise(0, 8), TOLD, TOLD]), layers=[2])
+    assert (score.layer, score.mean, len(score.by_layer)) == (2, 1.0, 1)
+
+
+def test_held_out_clips_teach_nothing() -> None:
+    """A code for each clip lets a classifier remember all clips that it was shown, and guess those that it was not."""
+    own = list(torch.eye(60))
+    score = probe(task(LABELS), coded([own]))
+    train = [label for i, label in enumerate(LABELS) if i % 4 != 3]
+    majority = max(set(train), key=train.count)
+    expected = np.mean([label == majority for i, label in enumerate(LABELS) if i % 4 == 3])
+    assert score.accuracy == pytest.approx((expected,) * 3)
+
+
+def test_seeds_train_on_other_clips() -> None:
+    features = [torch.cat([a, b]) for a, b in zip(noise(2, 30), TOLD, strict=True)]
+    scores = probe(task(LABELS), coded([features]), seeds=(1, 2, 3, 4, 5, 1)).accuracy
+    assert scores[0] == scores[5]
+    assert len(set(scores)) > 1
+
+
+def test_frames_are_told_apart_by_what_is_in_them() -> None:
+    """Labels that follow a feature of the frame; with context, ones that follow the frame before."""
+
+    def represent(batch: Batch) -> list[list[Tensor]]:
+        place = [torch.arange(n)[:, None] % 8 for n in num_frames(batch.lengths).tolist()]
+        return [[(p == torch.arange(8)).float() for p in place]]
+
+    def spikes(late: int) -> list[str]:
+        frames = [num_frames(int(CLIPS.samples[r])) for r in SHORT]
+        return [" ".join(f"{t}:p{(t - late) % 8 // 4}" for t in range(n)) for n in frames]
+
+    assert probe(task(spikes(0), per_frame=True), represent).mean == 1.0
+    score = probe(task(spikes(1), per_frame=True), represent, context=3)
+    assert score.mean > 0.99
+    assert score.num_test == sum(num_frames(int(CLIPS.samples[r])) for i, r in enumerate(SHORT) if i % 4 == 3)
+
+
+def test_stack_and_pool() -> None:
+    frames = torch.arange(12.0).reshape(6, 2)
+    stacked = stack(frames, 5)
+    for t in range(6):
+        neighbours = [frames[min(max(t + d, 0), 5)] for d in (-2, -1, 0, 1, 2)]
+        assert torch.equal(stacked[t], torch.cat(neighbours))
+    assert torch.equal(stack(frames, 1), frames)
+    table = frames.numpy()
+    assert np.allclose(pool(frames).numpy(), [*table.mean(0), *table.std(0)])
+
+
+def test_representations_are_those_of_single_clips() -> None:
+    torch.manual_seed(0)
+    net = Hubert(HubertConfig(conv_channels=(8,) * 7, embed_dim=32, head_dim=8, num_heads=(4, 4), ffn_dim=(48, 48),
+                              pos_conv_kernel=16, pos_conv_groups=4))  # fmt: skip
+    made = task([""] * 60)
+    waves = [load_audio(Path(CLIPS.root) / made.clips[row].file) for row in (0, 40)]
+    padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+    batch = Batch(padded, torch.tensor([len(w) for w in waves]), (0, 40), (0, 0), 0)
+    layers = hidden_states(net)(batch)
+    (frames,) = mfcc_frames(batch)
+    assert len(layers) == 3
+    for i, wave in enumerate(waves):
+        with torch.no_grad():
+            alone = net(wave[None]).hidden_states
+        for layer, state in zip(layers, alone, strict=True):
+            assert (layer[i] - state[0]).abs().max() < 1e-5 * state.abs().max()
+        assert torch.equal(frames[i], mfcc(wave, subtract_mean=False))
+        assert frames[i].mean(0).abs().max() > 1
