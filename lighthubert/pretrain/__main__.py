@@ -71,7 +71,7 @@ def distill(recipe: Distill, device: torch.device) -> None:
     teacher = load_hubert(recipe.teacher)
     space = SearchSpace.load(recipe.space)
     recipe.target.check(teacher.config, space.parent)
-    supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed)
+    supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed, recipe.order_by_importance)
     supernet.predicts = {"teacher": recipe.teacher, **recipe.target.describe()}
     objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
     # A file may change under its name: the run is of this space and of these weights of the teacher.

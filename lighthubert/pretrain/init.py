@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lighthubert.checkpoint import load_teacher
 from lighthubert.elastic import SearchSpace, Subnet, Supernet, select
+from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.rules import kept_layers
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.models.config import brief
@@ -23,11 +24,15 @@ FREE = ("layers", "dropout", "attention_dropout", "ffn_dropout")  # no weight de
 logger = logging.getLogger("lighthubert")
 
 
-def build_supernet(space: SearchSpace, teacher: Hubert, init: str, target: TargetConfig, seed: int) -> Supernet:
+def build_supernet(
+    space: SearchSpace, teacher: Hubert, init: str, target: TargetConfig, seed: int, order_by_importance: bool = False
+) -> Supernet:
     """A supernet with heads for the target, initialised at random, from the teacher's slices, or from a file.
 
     A head of a file is taken if it has the same width and predicts the same; a warning says why one starts anew.
-    Raises ValueError if the sizes of file or teacher do not allow it.
+    order_by_importance: units of teacher or file are sorted first, so that the leading ones, which small subnets are
+    made of, are those that matter most. Raises ValueError if the sizes of file or teacher do not allow it, or the
+    space's subnets do not take leading units.
     """
     torch.manual_seed(seed)
     supernet = Supernet(space)
@@ -37,19 +42,35 @@ def build_supernet(space: SearchSpace, teacher: Hubert, init: str, target: Targe
         return supernet
     source = teacher if init == "teacher" else load_teacher(init)
     hubert = source.hubert if isinstance(source, Supernet) else source
+    order: dict[str, tuple[int, ...]] = {}
+    if order_by_importance:
+        if space.ffn_rule != "prefix":
+            raise ValueError(f"order_by_importance: needs a space with ffn_rule prefix, this one has {space.ffn_rule}")
+        order = ranking(hubert, importance(hubert))
+        hubert = reorder(hubert, order)
     try:
         supernet.hubert.load_state_dict(slices(hubert, space.parent))
     except ValueError as error:
         raise ValueError(f"init {init!r}: {error}") from None
     if isinstance(source, Supernet):
-        anew = {key: rows for key in target.keys if (rows := head_differs(key, source, supernet, target))}
-        for key in target.keys:
-            if key not in anew:
-                supernet.head[key].load_state_dict(source.head[key].state_dict())
+        anew = take_heads(source, supernet, target, order.get("embed"))
         if anew and distributed.rank() == 0:
             told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
             logger.warning("init %r: %s", init, told)
     return supernet
+
+
+@torch.no_grad()
+def take_heads(
+    source: Supernet, supernet: Supernet, target: TargetConfig, embed: tuple[int, ...] | None
+) -> dict[str, list[str]]:
+    """Copy the heads that fit, their inputs in the order of `embed`; why the others do not fit, by key."""
+    anew = {key: rows for key in target.keys if (rows := head_differs(key, source, supernet, target))}
+    for key in target.keys:
+        if key not in anew:
+            weight = source.head[key].state_dict()["weight"]
+            supernet.head[key].load_state_dict({"weight": weight if embed is None else weight[:, list(embed)]})
+    return anew
 
 
 def head_differs(key: str, source: Supernet, supernet: Supernet, target: TargetConfig) -> list[str]:

@@ -25,6 +25,7 @@ class Distill:
     teacher: a file or folder of any known layout, or the name of a torchaudio bundle.
     space: the name of a search space, or a YAML file. train_manifest, valid_manifest: TSV files.
     init: where the weights start: "random", "teacher" (its slices), or a file (a supernet's or a HuBERT's).
+    order_by_importance: the units of `init` are sorted first, those that matter most in front, where small subnets are.
     subnets: what a step trains: "parent" (the net that holds the weights), "largest", "smallest", "random".
     share_clips: each subnet sees its own share of a step's clips, not all of them.
     in_place: subnets after the first learn what the first one predicts instead of what the teacher says.
@@ -40,6 +41,7 @@ class Distill:
     objective: str = "distill"
     seed: int = 1
     init: str = "teacher"
+    order_by_importance: bool = False
     subnets: list[str] = field(default_factory=lambda: ["largest", "smallest", "random", "random"])
     share_clips: bool = False
     in_place: bool = False
@@ -55,6 +57,8 @@ class Distill:
             problems.append(f"subnets: needs one or more of {', '.join(SUBNETS)}, got {list(self.subnets)}")
         if self.in_place and (self.share_clips or len(self.subnets) < 2):
             problems.append("in_place: needs two subnets or more on the same clips (share_clips: false)")
+        if self.order_by_importance and self.init == "random":
+            problems.append("order_by_importance: random weights (init: random) have no order")
         if self.eval_archs < 0:
             problems.append(f"eval_archs: must not be negative, got {self.eval_archs}")
         if problems:

@@ -8,7 +8,7 @@ import torch
 from small import PARENT, SPACE, TEACHER, random_hubert
 from torch import Tensor, nn
 
-from lighthubert import Hubert, HubertConfig, SearchSpace, Supernet, save
+from lighthubert import Hubert, HubertConfig, SearchSpace, Subnet, Supernet, save
 from lighthubert.checkpoint import CheckpointError
 from lighthubert.objectives import TargetConfig
 from lighthubert.pretrain.init import build_supernet, load_hubert
@@ -234,3 +234,34 @@ def test_group_norm_makes_loudness_free(teacher: Hubert) -> None:
     plain = build_supernet(same, teacher, "teacher", MEAN, seed=1).eval()
     states = [net(wave, None, net.space.largest()).last_hidden_state for net in (built, plain)]
     assert (states[0] - states[1]).abs().max() < 1e-3 * states[1].abs().max()
+
+
+def test_units_in_order_of_importance(
+    teacher: Hubert, stage1: tuple[Supernet, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The parent's predictions stay, and the units that each axis keeps first weigh most."""
+    _, path = stage1
+    plain = build_supernet(space(), teacher, path, MEAN, seed=1).eval()
+    ordered = build_supernet(space(), teacher, path, MEAN, seed=1, order_by_importance=True).eval()
+    wave = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    full = Subnet.full(plain.config)
+    predictions = [net.predict(net(wave, None, full).last_hidden_state, full) for net in (plain, ordered)]
+    assert (predictions[0] - predictions[1]).abs().max() < 1e-5 * predictions[0].abs().max()
+    assert not caplog.messages  # the head has come along
+    weights = [[layer.fc2.weight.abs().sum(0) for layer in net.hubert.encoder.layers] for net in (plain, ordered)]
+    for before, after in zip(*weights, strict=True):
+        assert torch.allclose(after, before.sort(descending=True).values)
+        assert not torch.allclose(after, before)
+
+
+def test_slices_of_a_teacher_in_order_keep_what_weighs_most(teacher: Hubert) -> None:
+    plain = build_supernet(space(), teacher, "teacher", MEAN, seed=1)
+    ordered = build_supernet(space(), teacher, "teacher", MEAN, seed=1, order_by_importance=True)
+    first, last = (net.hubert.encoder.layers[0].fc2.weight.abs().mean() for net in (plain, ordered))
+    assert last > 1.01 * first
+
+
+def test_strided_subnets_take_no_leading_units(teacher: Hubert) -> None:
+    strided = SearchSpace.from_dict({**SPACE, "ffn_rule": "strided"})
+    with pytest.raises(ValueError, match="order_by_importance: needs a space with ffn_rule prefix, this one has strided"):
+        build_supernet(strided, teacher, "teacher", MEAN, seed=1, order_by_importance=True)

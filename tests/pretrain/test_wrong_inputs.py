@@ -113,6 +113,8 @@ CASES: dict[str, tuple[str, str]] = {  # arguments: the whole message
     "r.yaml train.lr=0": ("r.yaml: train.lr: 0.0 must be above 0", ""),
     "r.yaml train.schedule=cosine": (
         "r.yaml: train.schedule: 'cosine' must be one of poly, tri_stage, flat_linear", ""),
+    "r.yaml init=random order_by_importance=true": (
+        "r.yaml: order_by_importance: random weights (init: random) have no order", ""),
     "r.yaml train.precision=int8": ("r.yaml: train.precision: 'int8' must be one of fp32, bf16, fp16", ""),
     "r.yaml train.warmup_steps=100": ("r.yaml: train.warmup_steps: 100 must be in [0, 1], before the decay", ""),
     "u.yaml units.num_units=1": ("u.yaml: units.num_units: must be at least 2, got 1", ""),
