@@ -263,5 +263,5 @@ def test_slices_of_a_teacher_in_order_keep_what_weighs_most(teacher: Hubert) -> 
 
 def test_strided_subnets_take_no_leading_units(teacher: Hubert) -> None:
     strided = SearchSpace.from_dict({**SPACE, "ffn_rule": "strided"})
-    with pytest.raises(ValueError, match="order_by_importance: needs a space with ffn_rule prefix, this one has strided"):
+    with pytest.raises(ValueError, match="needs a space with ffn_rule prefix, this one has strided"):
         build_supernet(strided, teacher, "teacher", MEAN, seed=1, order_by_importance=True)
