@@ -1,0 +1,64 @@
+"""Probes nets on the Debian corpus: python docs/results/probes.py --corpus corpus [--nets teacher,largest]
+
+From the project's folder, into docs/results/raw/probes.jsonl. The corpus needs `python -m lighthubert.prepare phones`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import cache
+
+import torch
+from raw import archs, write
+
+import lighthubert as lh
+from lighthubert.probes import TASKS, Represent, hidden_states, load_task, mfcc_frames, probe
+
+TEACHER, SUPERNET = "checkpoints/hubert-mini.safetensors", "checkpoints/lighthubert-mini.safetensors"
+CONTEXTS = {"MFCC": (1, 5, 11), "teacher": (1, 5, 11)}  # frames side by side, for phones; one frame of other nets
+NETS = ("MFCC", "random", "teacher", "largest", "middle", "smallest")
+SEEDS = (1, 2, 3)
+
+
+@cache
+def representation(name: str) -> Represent:
+    """MFCC, random, teacher, an arch of the shipped supernet, or FILE:ARCH of another one."""
+    if name == "MFCC":
+        return mfcc_frames
+    if name in ("random", "teacher"):
+        teacher = lh.load(TEACHER)
+        if name == "teacher":
+            return hidden_states(teacher)
+        torch.manual_seed(0)
+        return hidden_states(lh.Hubert(teacher.config))
+    file, _, arch = name.rpartition(":")
+    supernet = lh.load(file or SUPERNET)
+    return hidden_states(supernet.sample(archs(supernet, 0)[arch]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default="corpus")
+    parser.add_argument(
+        "--nets", default=",".join(NETS), help=f"of {', '.join(NETS)}, or FILE:ARCH of another supernet"
+    )
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in args.tasks.split(","):
+        task = load_task(name, args.corpus)
+        for net in args.nets.split(","):
+            layers = None
+            for context in CONTEXTS.get(net, (1,)) if task.per_frame else (1,):
+                start = time.monotonic()
+                score = probe(task, representation(net), SEEDS, context, layers)
+                layers = [score.layer]  # a wider context is tried on the layer that is best without
+                row = {"task": name, "net": net, "context": context, "seeds": SEEDS, **vars(score)}
+                write("probes", ("task", "net", "context"), row)
+                print(f"{name}, {net} x{context}: {score.mean:.3f}, layer {score.layer}, "
+                      f"{time.monotonic() - start:.0f} s", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Writes the tables of docs/results.md and checkpoints/README.md anew from docs/results/raw: `make results`.
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is written there by hand is lost.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from raw import read
+from tabulate import tabulate
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ("docs/results.md", "checkpoints/README.md")
+ARCHS = ("largest", "middle", "smallest")
+BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+NAMES = {
+    "shares": "stage 1, then shares of `[largest, smallest, random]`",
+    "one_stage": "one stage of the same shares",
+    "all_clips": "all clips for each of `[largest, smallest, random]`",
+    "random_only": "`[random]`, the paper's",
+    "masked_frames": "loss on masked frames only",
+    "random_init": "stage 1 from random weights",
+    "ordered": "the same, units ordered by importance",
+    "ordered_one_stage": "one stage of shares, ordered",
+    "ordered_random_only": "`[random]`, ordered",
+    "ordered_largest_random": "shares of `[largest, random]`, ordered",
+    "last_layer": "the last layer's FFN output alone",
+    "layer_outputs": "outputs of the last four layers",
+    "not_normalised": "no normalisation",
+    "instance_norm": "instance norm over time",
+}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation; a single value is marked."""
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f} (1 seed)"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers, tablefmt="pipe", colalign=align, disable_numparse=True) + "\n"
+
+
+def losses(rows: Sequence[dict[str, Any]], kind: str) -> list[str]:
+    """Of largest, middle, smallest, and the mean of the ten random archs, over seeds."""
+    cells = [[row["losses"][arch][kind] for row in rows] for arch in ARCHS]
+    randoms = [fmean(v[kind] for name, v in row["losses"].items() if name.startswith("random")) for row in rows]
+    return [spread(values) for values in (*cells, randoms)]
+
+
+def study(arms: Sequence[str], kind: str = "clean") -> str:
+    rows = []
+    for arm in arms:
+        runs = [row for row in read("studies") if row["arm"] == arm]
+        steps = " + ".join(map(str, runs[0]["steps"]))
+        seconds = fmean(sum(run["cpu_seconds"]) for run in runs)
+        rows.append([NAMES[arm], steps, f"{seconds:.0f}", *losses(runs, kind)])
+    return table(["", "steps", "CPU s", *ARCHS, "ten random"], rows)
+
+
+def alone() -> str:
+    """Subnets of a supernet beside nets distilled alone."""
+    rows = []
+    everything = read("studies")
+    for arm in ("shares", "ordered", "ordered_random_only"):
+        runs = [row for row in everything if row["arm"] == arm]
+        cells = [spread([run["losses"][arch]["clean"] for run in runs]) for arch in ("smallest", "middle")]
+        rows.append([f"subnet: {NAMES[arm]}", " + ".join(map(str, runs[0]["steps"])), *cells])
+    for what, name in {"clips": "alone, as many clips", "time": "alone, as much time"}.items():
+        runs = {a: [r for r in everything if r["arm"] == f"{a}_alone_{what}"] for a in ("smallest", "middle")}
+        cells = [spread([run["losses"]["alone"]["clean"] for run in found]) for found in runs.values()]
+        rows.append([name, " / ".join(str(found[0]["steps"][0]) for found in runs.values()), *cells])
+    return table(["", "steps", "smallest", "middle"], rows)
+
+
+def targets() -> str:
+    """Phones: losses of other targets cannot be compared."""
+    rows = []
+    for arm in ("shares", "last_layer", "layer_outputs", "not_normalised", "instance_norm"):
+        name = "FFN outputs of the last four layers, layer norm" if arm == "shares" else NAMES[arm]
+        nets = {f"runs/studies/{seed}/{arm}/supernet.safetensors:middle" for seed in (1, 2, 3)}
+        found = [fmean(row["accuracy"]) for row in read("probes") if row["net"] in nets and row["task"] == "phones"]
+        rows.append([name, spread(found)])
+    return table(["target", "phones, middle subnet"], rows)
+
+
+def probes(nets: Sequence[str]) -> str:
+    """Accuracy on held-out clips; the chosen layer in brackets."""
+    scores = {(row["net"], row["context"], row["task"]): row for row in read("probes")}
+    tasks = ("characters", "intents", "phones", "phones_narrow")
+    rows = []
+    for net in nets:
+        for context in (1, 5, 11):
+            found = [scores.get((net, context, task)) for task in tasks]
+            if any(found):
+                name = f"{net}, {context} frames side by side" if context > 1 else net
+                rows.append([name, *(f"{spread(s['accuracy'])} ({s['layer']})" if s else "" for s in found)])
+    return table(["", "characters", "intents", "phones", "phones, narrowband"], rows)
+
+
+CURVE = ("masked_loss/units", "masked_accuracy/units", "unmasked_accuracy/units")
+
+
+def teacher_curve(name: str) -> str:
+    rows = [
+        [
+            str(row["step"]),
+            f"{row['audio_seconds'] / 3600:.1f}",
+            f"{row['wall_seconds'] / 60:.0f}",
+            *(f"{row['values'][key]:.3f}" for key in CURVE),
+        ]
+        for row in read(name)
+    ]  # fmt: skip
+    return table(
+        ["step", "hours of audio", "minutes", "masked cross-entropy", "masked accuracy", "unmasked accuracy"], rows
+    )
+
+
+def shipped() -> str:
+    """The shipped supernet's archs, and nets alone."""
+    rows = [
+        [
+            row["net"],
+            f"{row['params'] / 1e6:.2f}",
+            f"{row['macs'] / 1e9:.2f}",
+            f"{row['clean']:.3f}",
+            f"{row['masked']:.3f}",
+        ]
+        for row in sorted(read("shipped"), key=lambda row: -row["macs"])
+    ]
+    return table(["net", "M parameters", "GMACs / 10 s", "clean", "masked"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "stages": lambda: study(("shares", "one_stage", "ordered", "ordered_one_stage")),
+    "subnets": lambda: study(
+        ("shares", "all_clips", "random_only", "ordered", "ordered_largest_random", "ordered_random_only")
+    ),
+    "frames_clean": lambda: study(("shares", "masked_frames")),
+    "frames_masked": lambda: study(("shares", "masked_frames"), "masked"),
+    "init": lambda: study(("shares", "random_init", "ordered")),
+    "alone": alone,
+    "targets": targets,
+    "probes": lambda: probes(("MFCC", "random", "teacher", "largest", "middle", "smallest")),
+    "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
+    "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest")),
+    "teacher_1": lambda: teacher_curve("teacher_1"),
+    "teacher_2": lambda: teacher_curve("teacher_2"),
+    "shipped": shipped,
+}
+
+
+def written(text: str) -> str:
+    """A document with its tables made anew."""
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}{block[3]}", text)
+
+
+def main() -> int:
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text()
+        after = written(before)
+        path.write_text(after)
+        print(f"{name}: {len(BLOCK.findall(after))} tables, {'changed' if before != after else 'as before'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
