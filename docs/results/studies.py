@@ -24,7 +24,8 @@ ROOT = Path("runs/studies")
 STAGE1, STAGE2, PAPER = (f"recipes/mini/{name}.yaml" for name in ("stage1", "stage2", "stage2_paper"))
 SMALLEST, MIDDLE = (f"space=docs/results/spaces/{name}.yaml" for name in ("smallest", "middle"))
 ONE = "runs/studies/{seed}/stage1/supernet.safetensors"
-TEACHER = "init=teacher"
+TEACHER, ORDER, PLAIN = "init=teacher", "order_by_importance=true", "order_by_importance=false"
+SANDWICH, SHARES = "subnets=[largest,smallest,random]", "share=clips"
 Run = tuple[str, str, int, list[str]]  # folder, recipe, steps, what differs from the recipe
 
 
@@ -34,34 +35,33 @@ def after_stage1(name: str, steps: int, *changes: str, recipe: str = STAGE2) -> 
 
 
 def variant(name: str, *changes: str, init: str = "teacher") -> list[Run]:
-    """Both stages with other settings."""
+    """Both stages of `shares` with other settings."""
     first = f"runs/studies/{{seed}}/{name}_stage1/supernet.safetensors"
     return [
         (f"{name}_stage1", STAGE1, 80, [f"init={init}", *changes]),
-        (name, STAGE2, 120, [f"init={first}", *changes]),
+        (name, STAGE2, 120, [f"init={first}", SANDWICH, SHARES, PLAIN, *changes]),
     ]
 
 
-ORDER = "order_by_importance=true"
 ARMS: dict[str, list[Run]] = {
-    "shares": after_stage1("shares", 120),
-    "one_stage": [("one_stage", STAGE2, 184, [TEACHER])],
-    "all_clips": after_stage1("all_clips", 90, "share_clips=false"),
-    "random_only": after_stage1("random_only", 200, recipe=PAPER),
+    "shares": after_stage1("shares", 120, SANDWICH, SHARES, PLAIN),
+    "one_stage": [("one_stage", STAGE2, 184, [TEACHER, SANDWICH, SHARES, PLAIN])],
+    "all_clips": after_stage1("all_clips", 90, SANDWICH, "share=nothing", PLAIN),
+    "random_only": after_stage1("random_only", 200, PLAIN, recipe=PAPER),
+    "ordered": after_stage1("ordered", 120, SANDWICH, SHARES, ORDER),
+    "ordered_one_stage": [("ordered_one_stage", STAGE2, 184, [TEACHER, SANDWICH, SHARES, ORDER])],
+    "ordered_random_only": after_stage1("ordered_random_only", 200, ORDER, recipe=PAPER),
+    "ordered_turns": after_stage1("ordered_turns", 200, ORDER),
+    "smallest_alone_clips": [("smallest_alone_clips", STAGE1, 280, [TEACHER, ORDER, SMALLEST])],
+    "smallest_alone_time": [("smallest_alone_time", STAGE1, 580, [TEACHER, ORDER, SMALLEST])],
+    "middle_alone_clips": [("middle_alone_clips", STAGE1, 280, [TEACHER, ORDER, MIDDLE])],
+    "middle_alone_time": [("middle_alone_time", STAGE1, 313, [TEACHER, ORDER, MIDDLE])],
     "masked_frames": variant("masked_frames", "frames.unmasked_weight=0"),
+    "random_init": variant("random_init", init="random"),
     "last_layer": variant("last_layer", "target.layers=1"),
     "layer_outputs": variant("layer_outputs", "target.tap=layer"),
     "not_normalised": variant("not_normalised", "target.normalize=none"),
     "instance_norm": variant("instance_norm", "target.normalize=instance"),
-    "random_init": variant("random_init", init="random"),
-    "ordered": after_stage1("ordered", 120, ORDER),
-    "ordered_one_stage": [("ordered_one_stage", STAGE2, 184, [TEACHER, ORDER])],
-    "ordered_random_only": after_stage1("ordered_random_only", 200, ORDER, recipe=PAPER),
-    "ordered_largest_random": after_stage1("ordered_largest_random", 130, ORDER, "subnets=[largest,random]"),
-    "smallest_alone_clips": [("smallest_alone_clips", STAGE1, 200, [TEACHER, ORDER, SMALLEST])],
-    "smallest_alone_time": [("smallest_alone_time", STAGE1, 580, [TEACHER, ORDER, SMALLEST])],
-    "middle_alone_clips": [("middle_alone_clips", STAGE1, 200, [TEACHER, ORDER, MIDDLE])],
-    "middle_alone_time": [("middle_alone_time", STAGE1, 313, [TEACHER, ORDER, MIDDLE])],
 }
 
 

@@ -30,7 +30,7 @@ NAMES = {
     "ordered": "the same, units ordered by importance",
     "ordered_one_stage": "one stage of shares, ordered",
     "ordered_random_only": "`[random]`, ordered",
-    "ordered_largest_random": "shares of `[largest, random]`, ordered",
+    "ordered_turns": "`[largest, random, smallest, random]` in turns, ordered",
     "last_layer": "the last layer's FFN output alone",
     "layer_outputs": "outputs of the last four layers",
     "not_normalised": "no normalisation",
@@ -69,7 +69,7 @@ def alone() -> str:
     """Subnets of a supernet beside nets distilled alone."""
     rows = []
     everything = read("studies")
-    for arm in ("shares", "ordered", "ordered_random_only"):
+    for arm in ("ordered", "ordered_random_only", "ordered_turns"):
         runs = [row for row in everything if row["arm"] == arm]
         cells = [spread([run["losses"][arch]["clean"] for run in runs]) for arch in ("smallest", "middle")]
         rows.append([f"subnet: {NAMES[arm]}", " + ".join(map(str, runs[0]["steps"])), *cells])
@@ -140,9 +140,7 @@ def shipped() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "stages": lambda: study(("shares", "one_stage", "ordered", "ordered_one_stage")),
-    "subnets": lambda: study(
-        ("shares", "all_clips", "random_only", "ordered", "ordered_largest_random", "ordered_random_only")
-    ),
+    "subnets": lambda: study(("shares", "all_clips", "random_only", "ordered", "ordered_random_only", "ordered_turns")),
     "frames_clean": lambda: study(("shares", "masked_frames")),
     "frames_masked": lambda: study(("shares", "masked_frames"), "masked"),
     "init": lambda: study(("shares", "random_init", "ordered")),

@@ -40,19 +40,24 @@ class Distillation:
         )
         self.archs = eval_archs(supernet, recipe.eval_archs)
 
+    def names(self, step: int) -> list[str]:
+        """Which of the recipe's subnets a step trains."""
+        names = self.recipe.subnets
+        return [names[step % len(names)]] if self.recipe.share == "steps" else names
+
     def subnets(self, step: int) -> list[Subnet]:
         """The subnets of a step, the same on every rank: a function of (seed, step)."""
         rng, space = random.Random(f"{self.recipe.seed}/{step}"), self.model.space
         draw = {"largest": space.largest, "smallest": space.smallest, "random": lambda: space.sample(rng)}
         return [
             Subnet.full(self.model.config) if name == "parent" else space.subnet(draw[name]())
-            for name in self.recipe.subnets
+            for name in self.names(step)
         ]
 
     def shares(self, batch: Batch, step: int) -> list[list[int]]:
         """The clips of a batch that each subnet of the step sees."""
-        rows, n = list(range(len(batch.rows))), len(self.recipe.subnets)
-        if not self.recipe.share_clips:
+        rows, n = list(range(len(batch.rows))), len(self.names(step))
+        if self.recipe.share != "clips":
             return [rows] * n
         return [rows[(i + step) % n :: n] for i in range(n)]  # clips are sorted by length, so turns are taken
 
@@ -65,7 +70,7 @@ class Distillation:
     def counts(self, batch: Batch, step: int) -> Tensor:
         """(subnets,) the weight of all frames that each subnet learns from."""
         if not batch.rows:
-            return torch.zeros(len(self.recipe.subnets), dtype=torch.float64)
+            return torch.zeros(len(self.names(step)), dtype=torch.float64)
         _, weights = self.weights(batch)
         return torch.stack([weights[rows].sum(dtype=torch.float64) for rows in self.shares(batch, step)])
 
@@ -75,7 +80,8 @@ class Distillation:
         with torch.no_grad():
             target = targets(self.teacher(batch.waveform, batch.lengths), recipe.target)
         mask, weights = (t.to(device) for t in self.weights(batch))
-        alike = Counter(recipe.subnets)
+        names = self.names(step)
+        alike = Counter(names)
         shares = zip(self.subnets(step), self.shares(batch, step), totals.tolist(), strict=True)
         for i, (subnet, rows, total) in enumerate(shares):
             if not rows or not total:
@@ -90,8 +96,7 @@ class Distillation:
             loss = self.distance(predicted, goal, weights[rows, :frames]) / total
             if recipe.in_place and i == 0:
                 target = target | {key: value.detach() for key, value in predicted.items()}
-            name = recipe.subnets[i]
-            yield loss / len(recipe.subnets), {f"loss/{name}": loss.detach() / alike[name]}
+            yield loss / len(names), {f"loss/{names[i]}": loss.detach() / alike[names[i]]}
 
     def distance(self, predicted: Targets, target: Targets, weights: Tensor) -> Tensor:
         """Weighted sum over frames of the distance, a mean over the heads that there are."""

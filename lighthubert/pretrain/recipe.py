@@ -9,6 +9,7 @@ from lighthubert.models import HubertConfig
 from lighthubert.objectives import DistanceConfig, FrameConfig, TargetConfig
 from lighthubert.train import TrainConfig
 
+SHARES = ("nothing", "clips", "steps")
 SUBNETS = ("parent", "largest", "smallest", "random")
 MAX_UNITS = 2**16  # labels are kept as uint16
 
@@ -27,7 +28,8 @@ class Distill:
     init: where the weights start: "random", "teacher" (its slices), or a file (a supernet's or a HuBERT's).
     order_by_importance: the units of `init` are sorted first, those that matter most in front, where small subnets are.
     subnets: what a step trains: "parent" (the net that holds the weights), "largest", "smallest", "random".
-    share_clips: each subnet sees its own share of a step's clips, not all of them.
+    share: "nothing": each of them sees all clips of every step; "clips": each sees its own part of a step's clips;
+    "steps": they take turns, one a step.
     in_place: subnets after the first learn what the first one predicts instead of what the teacher says.
     eval_archs: so many fixed random archs are measured on the held-out clips, beside the largest and the smallest.
     """
@@ -43,7 +45,7 @@ class Distill:
     init: str = "teacher"
     order_by_importance: bool = False
     subnets: list[str] = field(default_factory=lambda: ["largest", "smallest", "random", "random"])
-    share_clips: bool = False
+    share: str = "nothing"
     in_place: bool = False
     eval_archs: int = 3
     data: DataConfig = field(default_factory=DataConfig)
@@ -55,8 +57,10 @@ class Distill:
         problems = seed_problems(self.seed)
         if not self.subnets or any(name not in SUBNETS for name in self.subnets):
             problems.append(f"subnets: needs one or more of {', '.join(SUBNETS)}, got {list(self.subnets)}")
-        if self.in_place and (self.share_clips or len(self.subnets) < 2):
-            problems.append("in_place: needs two subnets or more on the same clips (share_clips: false)")
+        if self.share not in SHARES:
+            problems.append(f"share: must be one of {', '.join(SHARES)}, got {self.share!r}")
+        if self.in_place and (self.share != "nothing" or len(self.subnets) < 2):
+            problems.append("in_place: needs two subnets or more on the same clips (share: nothing)")
         if self.order_by_importance and self.init == "random":
             problems.append("order_by_importance: random weights (init: random) have no order")
         if self.eval_archs < 0:

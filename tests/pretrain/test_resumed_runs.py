@@ -26,7 +26,7 @@ def command(world: Path, folder: Path, **train: Any) -> list[str]:
     """A second or two of stage 2 with dropout. FFN units that no subnet takes make checkpoints of 16 MB, to be hit."""
     parent = {**PARENT, "ffn_dim": [12000] * 4, "dropout": 0.1, "attention_dropout": 0.1}
     values = recipe_values(world, space=str(write_yaml(folder / "fat.yaml", {**SPACE, "parent": parent})),
-                           init="random", subnets=["largest", "smallest", "random"], share_clips=True, eval_archs=0,
+                           init="random", subnets=["largest", "smallest", "random"], share="clips", eval_archs=0,
                            train={"steps": 16, "save_every": 3, "eval_every": 8, "log_every": 5, **train})  # fmt: skip
     return ["-m", "lighthubert.pretrain", str(write_yaml(folder / "recipe.yaml", values))]
 

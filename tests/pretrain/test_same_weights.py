@@ -21,11 +21,11 @@ def even_seed(manifest: Path) -> int:
     )
 
 
-@pytest.mark.parametrize("share_clips", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, world: Path, share_clips: bool) -> None:
+@pytest.mark.parametrize("share", ["clips", "steps", pytest.param("nothing", marks=pytest.mark.slow)])
+def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, world: Path, share: str) -> None:
     """Stage 2 without dropout: weights to 5e-6 after 6 steps of AdamW that moved them by 0.02, losses to 1e-4."""
     values = recipe_values(world, seed=even_seed(world / "train.tsv"), subnets=["largest", "smallest", "random"],
-                           share_clips=share_clips, eval_archs=1, train={"steps": 6, "warmup_steps": 0})  # fmt: skip
+                           share=share, eval_archs=1, train={"steps": 6, "warmup_steps": 0})  # fmt: skip
     recipe = str(write_yaml(tmp_path / "r.yaml", values))
     two = ["-m", "lighthubert.pretrain", recipe, f"run_dir={tmp_path / 'two'}"]
     text = harness.finish(two, tmp_path / "text", ranks=2)

@@ -107,7 +107,7 @@ def test_subnets_leave_the_global_generator_alone(world: Path) -> None:
 @pytest.mark.parametrize("num_clips", [1, 2, 3, 4, 7, 12])
 def test_shares_are_a_partition(world: Path, num_clips: int) -> None:
     """Each clip has one subnet a step; in three steps in a row each place of a batch is seen by all three."""
-    objective, batch = distillation(world, share_clips=True), batch_of(*[5000] * num_clips)
+    objective, batch = distillation(world, share="clips"), batch_of(*[5000] * num_clips)
     seen = {place: set[int]() for place in range(num_clips)}
     for step in range(4, 7):
         shares = objective.shares(batch, step)
@@ -134,7 +134,7 @@ def test_all_clips_to_every_subnet(world: Path) -> None:
 @pytest.mark.parametrize("step", [0, 1])
 def test_shared_clips(world: Path, step: int) -> None:
     """Each subnet's mean is over its own share, whatever the size; the second batch has no clip for one of them."""
-    objective = distillation(world, share_clips=True)
+    objective = distillation(world, share="clips")
     loss, actual = trained(objective, BATCHES, step)
     shares = [objective.shares(batch, step) for batch in BATCHES]
     assert min(map(len, shares[1])) == 0
@@ -145,11 +145,24 @@ def test_shared_clips(world: Path, step: int) -> None:
     close(actual, expected)
 
 
+def test_subnets_take_turns(world: Path) -> None:
+    """A step is that of a recipe with one subnet; its random arch is the step's own."""
+    for step, name in enumerate(["largest", "smallest", "random", "largest"]):
+        objective, alone = distillation(world, share="steps"), distillation(world, subnets=[name])
+        assert objective.names(step) == [name]
+        assert objective.subnets(step) == alone.subnets(step)
+        loss, actual = trained(objective, BATCHES, step)
+        expected_loss, expected = trained(alone, BATCHES, step)
+        assert loss == expected_loss
+        assert actual.keys() == expected.keys()
+        assert all(torch.equal(actual[key], expected[key]) for key in actual)
+
+
 def test_shared_clips_cost_their_share(world: Path) -> None:
     """Frames that the supernet sees, counted by its head: with shares each clip passes once."""
     frames = []
-    for share in (False, True):
-        objective = distillation(world, share_clips=share)
+    for share in ("nothing", "clips"):
+        objective = distillation(world, share=share)
         seen: list[int] = []
         predict = objective.model.predict
         objective.model.predict = lambda x, *a, p=predict, n=seen: (n.append(len(x)), p(x, *a))[1]  # type: ignore[method-assign]

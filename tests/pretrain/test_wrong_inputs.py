@@ -83,7 +83,8 @@ CASES: dict[str, tuple[str, str]] = {  # arguments: the whole message
     "r.yaml train.learning_rate=1": (f"r.yaml: train.learning_rate: unknown key; {KNOWN_TRAIN}", ""),
     "r.yaml train.steps=many": ("r.yaml: train.steps: expected an integer, got 'many'", ""),
     "r.yaml train.steps=2.5": ("r.yaml: train.steps: expected an integer, got 2.5", ""),
-    "r.yaml share_clips=3": ("r.yaml: share_clips: expected true or false, got 3", ""),
+    "r.yaml in_place=3": ("r.yaml: in_place: expected true or false, got 3", ""),
+    "r.yaml share=half": ("r.yaml: share: must be one of nothing, clips, steps, got 'half'", ""),
     "r.yaml run_dir=": ("r.yaml: run_dir: expected text, got None", ""),
     "r.yaml train=3": ("r.yaml: train: expected keys and values, got 3", ""),
     "r.yaml teacher.path=x": ("r.yaml: teacher: expected text, got {'path': 'x'}", ""),
@@ -98,9 +99,9 @@ CASES: dict[str, tuple[str, str]] = {  # arguments: the whole message
     "r.yaml subnets=[]": ("r.yaml: subnets: needs one or more of parent, largest, smallest, random, got []", ""),
     "r.yaml subnets=largest": ("r.yaml: subnets: expected a list, got 'largest'", ""),
     "r.yaml in_place=true": (
-        "r.yaml: in_place: needs two subnets or more on the same clips (share_clips: false)", ""),
-    "r.yaml in_place=true share_clips=true subnets=[largest,random]": (
-        "r.yaml: in_place: needs two subnets or more on the same clips (share_clips: false)", ""),
+        "r.yaml: in_place: needs two subnets or more on the same clips (share: nothing)", ""),
+    "r.yaml in_place=true share=clips subnets=[largest,random]": (
+        "r.yaml: in_place: needs two subnets or more on the same clips (share: nothing)", ""),
     "r.yaml eval_archs=-1": ("r.yaml: eval_archs: must not be negative, got -1", ""),
     "r.yaml target.tap=fnn": ("r.yaml: target.tap: must be one of ffn, layer, got 'fnn'", ""),
     "r.yaml target.normalize=batch": (
