@@ -8,7 +8,7 @@ STAMP   := .venv/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help pretrain test test-slow lint bench clean
+.PHONY: help pretrain test test-slow lint bench results notebooks clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,12 @@ lint: $(STAMP)  ## ruff and mypy
 
 bench: $(STAMP)  ## step time and throughput of the mini recipe
 	$(PY) tests/bench.py
+
+results: $(STAMP)  ## the tables of docs/results.md and checkpoints/README.md, from docs/results/raw
+	$(PY) docs/results/tables.py
+
+notebooks: $(STAMP)  ## run docs/notebooks anew, in place
+	$(PY) docs/notebooks/run.py
 
 clean:  ## remove .venv, caches and built wheels; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist
