@@ -1,11 +1,12 @@
 """Runs the studies of docs/results.md: python docs/results/studies.py --seeds 1,2,3 [ARM ...]
 
-From the project's folder. The teacher is the shipped one after its first iteration, which is still in the history:
-git show 5d7ee83:checkpoints/hubert-mini.safetensors > runs/studies/teacher.safetensors. Every arm is one or more calls of `python -m lighthubert.pretrain` on the embedded corpus,
-in runs/studies/SEED/; what is done is not done again. The arms are equal in CPU time, not in steps: a step of stage 1
-was measured at 0.48 s, of shares at 0.63, of all clips at 0.85, of one random subnet at 0.38, of the smallest net
-alone at 0.20 and of the middle one at 0.37 (one thread, bf16). What a run really took is kept beside its losses, in
-docs/results/raw/studies.jsonl.
+From the project's folder. Every arm is one or more calls of `python -m lighthubert.pretrain` on the embedded corpus,
+in runs/studies/SEED/; what is done is not done again. The teacher is the shipped one after its first iteration, which
+the history still has: git show 5d7ee83:checkpoints/hubert-mini.safetensors > runs/studies/teacher.safetensors
+
+The arms are equal in CPU time, not in steps: a step of stage 1 was measured at 0.48 s, of shares at 0.63, of all clips
+at 0.85, of one random subnet at 0.38, of the smallest net alone at 0.20 and of the middle one at 0.37 (one thread,
+bf16). What a run really took is kept beside its losses, in docs/results/raw/studies.jsonl.
 """
 
 from __future__ import annotations
@@ -72,11 +73,19 @@ def train(run: Run, seed: int) -> Path:
     folder = ROOT / str(seed) / name
     if (folder / "cpu_seconds").exists():
         return folder
-    settings = [f"run_dir={folder}", f"teacher={ROOT / 'teacher.safetensors'}", f"seed={seed}", f"train.steps={steps}", f"train.eval_every={steps}",
-                "train.save_every=1000", "eval_archs=0", *(c.format(seed=seed) for c in changes)]  # fmt: skip
+    settings = {
+        "run_dir": folder,
+        "teacher": ROOT / "teacher.safetensors",
+        "seed": seed,
+        "train.steps": steps,
+        "train.eval_every": steps,
+        "train.save_every": 1000,
+        "eval_archs": 0,
+    }
+    given = [f"{key}={value}" for key, value in settings.items()] + [c.format(seed=seed) for c in changes]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(ROOT / f"{seed}_{name}.log", "w") as log:
-        command = [sys.executable, "-m", "lighthubert.pretrain", recipe, *settings]
+        command = [sys.executable, "-m", "lighthubert.pretrain", recipe, *given]
         subprocess.run(command, check=True, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
