@@ -123,6 +123,19 @@ def teacher_curve(name: str) -> str:
     )
 
 
+def units() -> str:
+    """What clusters say of phones."""
+    rows = [
+        [
+            row["features"] if row["features"] == "MFCC" else f"{row['features']}, layer {row['layer']}",
+            str(row["num_units"]),
+            *(f"{row[task]:.3f}" for task in ("phones", "phones_narrow")),
+        ]
+        for row in read("units")
+    ]
+    return table(["features", "units", "phones", "phones, narrowband"], rows)
+
+
 def shipped() -> str:
     """The shipped supernet's archs, and nets alone."""
     rows = [
@@ -149,6 +162,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "probes": lambda: probes(("MFCC", "random", "teacher", "largest", "middle", "smallest")),
     "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
     "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest")),
+    "units": units,
     "teacher_1": lambda: teacher_curve("teacher_1"),
     "teacher_2": lambda: teacher_curve("teacher_2"),
     "shipped": shipped,

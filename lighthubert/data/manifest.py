@@ -58,6 +58,11 @@ class Manifest:
         """Where the clip of a row is."""
         return os.path.join(self.root, self.files[row])
 
+    def take(self, rows: Sequence[int]) -> "Manifest":
+        """Some of the clips, in this order."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return Manifest(self.path, self.root, [self.files[row] for row in rows], self.samples[list(rows)], columns)
+
     @property
     def seconds(self) -> float:
         """Length of all clips."""

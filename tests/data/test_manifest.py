@@ -108,3 +108,11 @@ def test_a_long_list_of_problems_is_cut(tmp_path: Path) -> None:
         Manifest.read(tmp_path / "m.tsv")
     lines = str(caught.value).splitlines()
     assert (lines[0][-14:], len(lines), lines[-1]) == ("33 wrong lines", 22, "  and 13 more")
+
+
+def test_some_of_the_clips(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", ["path", "samples", "speaker"],
+                   [{"path": f"{i}.wav", "samples": 100 + i, "speaker": f"s{i}"} for i in range(4)])  # fmt: skip
+    some = Manifest.read(tmp_path / "m.tsv").take([3, 1])
+    assert (some.files, some.samples.tolist(), some.columns) == (["3.wav", "1.wav"], [103, 101], {"speaker": ["s3", "s1"]})
+    assert some.file_path(0) == str(tmp_path / "3.wav")
