@@ -67,10 +67,14 @@ def archs(supernet: Supernet, num_random: int = 10) -> dict[str, Arch]:
 
 
 @torch.no_grad()
-def held_out(supernet: Supernet, run_dir: Path, valid: str) -> dict[str, dict[str, float]]:
-    """Losses of a run's supernet by arch: on clean speech, and on the masked frames of masked speech; in fp32."""
-    recipe = make_recipe(str(run_dir / "config.yaml"), read_yaml(run_dir / "config.yaml"), Distill)
-    objective = Distillation(supernet.eval(), load_hubert(recipe.teacher), recipe, Manifest.read(valid))
+def held_out(supernet: Supernet, recipe_file: Path) -> dict[str, dict[str, float]]:
+    """Losses of a recipe's supernet by arch, on the embedded corpus' held-out clips, in fp32.
+
+    "clean": over all frames of clean speech; "masked": over the masked frames of masked speech.
+    """
+    recipe = make_recipe(str(recipe_file), read_yaml(recipe_file), Distill)
+    valid = Manifest.read("lighthubert/data/mini/valid.tsv")
+    objective = Distillation(supernet.eval(), load_hubert(recipe.teacher), recipe, valid)
     objective.archs = archs(supernet)
     losses: dict[str, dict[str, float]] = {name: {} for name in objective.archs}
     for key, (total, count) in objective.evaluate(0, 0, 1).items():
