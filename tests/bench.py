@@ -23,7 +23,7 @@ from lighthubert.pretrain.init import build_supernet, load_hubert
 from lighthubert.pretrain.recipe import Distill
 
 ROOT = Path(__file__).parent.parent
-STEPS = 12
+STEPS, WARM = 12, 4
 
 
 def clock(action: Callable[[], object]) -> tuple[float, object]:
@@ -33,14 +33,14 @@ def clock(action: Callable[[], object]) -> tuple[float, object]:
 
 
 def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
-    """Median seconds of each part of a step, over STEPS steps."""
+    """Mean seconds of each part of a step, over STEPS steps: whole rounds of subnets that take turns."""
     teacher = load_hubert(recipe.teacher)
     supernet = build_supernet(SearchSpace.load(recipe.space), teacher, "teacher", recipe.target, recipe.seed)
     objective = Distillation(supernet, teacher, recipe, Manifest.read(recipe.valid_manifest))
     reader = Reader(Manifest.read(recipe.train_manifest), recipe.data, seed=recipe.seed)
     optimizer = torch.optim.AdamW(supernet.parameters(), lr=1e-4)
     table: list[dict[str, float]] = []
-    for step in range(STEPS + 2):
+    for step in range(STEPS + WARM):
         row: dict[str, float] = {}
         row["data"], batch = clock(lambda: next(reader))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
@@ -64,7 +64,7 @@ def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
         optimizer.zero_grad()
         row["audio"] = batch.seconds
         table.append(row)
-    return {key: statistics.median(row[key] for row in table[2:]) for key in table[0]}
+    return {key: statistics.fmean(row[key] for row in table[WARM:]) for key in table[0]}
 
 
 def front_end(supernet: torch.nn.Module, subnet: object, batch: object) -> torch.Tensor:
