@@ -62,7 +62,8 @@ def lighthubert(ckpt: str | Path, model_config: str | Path | None = None, **_: A
     """
     try:
         net = load(ckpt)
-        return Upstream(_subnet(net, model_config) if isinstance(net, Supernet) else _single(net, model_config))
+        net = _subnet(net, model_config) if isinstance(net, Supernet) else _single(net, model_config)
+        return Upstream(net).eval()
     except (ValueError, OSError) as error:
         raise UpstreamError(str(error) if str(ckpt) in str(error) else f"{ckpt}: {error}") from error
 
@@ -72,8 +73,8 @@ def _subnet(supernet: Supernet, arch: str | Path | None) -> Hubert:
     if arch is None and space.num_archs > 1:
         raise ValueError("a supernet: say which of its subnets, --arch ARCH.yaml, --arch largest or --arch smallest")
     if arch in (None, "largest"):
-        return supernet.sample(space.largest()).eval()
-    return supernet.sample(space.smallest() if arch == "smallest" else arch).eval()
+        return supernet.sample(space.largest())
+    return supernet.sample(space.smallest() if arch == "smallest" else arch)
 
 
 def _single(net: Hubert, arch: str | Path | None) -> Hubert:
