@@ -1,7 +1,7 @@
 """What s3prl 0.4.18 expects of torch and torchaudio and newer ones have dropped.
 
-Each patch is made only where it is needed, and undone when the context ends. Nothing here changes what a task computes
-but `silence`: SUPERB's speaker verification cuts silence out with sox, which is not reproduced and is said so.
+Each patch is made only where it is needed, and undone when the context ends. None changes what a task computes, but
+that speaker verification, which cuts silence out, needs the program sox for it.
 """
 
 # C channels, N samples
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
+import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torchaudio
 from torch import Tensor
@@ -131,7 +134,7 @@ def apply_effects_file(path: Any, effects: Sequence[Sequence[str]], **_: Any) ->
 def apply_effects_tensor(
     samples: Tensor, rate: int, effects: Sequence[Sequence[str]], channels_first: bool = True
 ) -> tuple[Tensor, int]:
-    """channels (to mono), rate and gain of sox; `silence` is passed over with a warning. Others raise."""
+    """channels (to mono), rate and gain of sox, and by the program itself silence. Others raise."""
     samples = samples if channels_first else samples.T
     for name, *values in effects:
         if name == "channels" and values == ["1"]:
@@ -141,12 +144,24 @@ def apply_effects_tensor(
         elif name == "gain":
             samples = samples * 10 ** (float(values[-1]) / 20)  # dB
         elif name == "silence":
-            _warn_of_silence()
+            samples = cut_silence(samples, rate, values)
         else:
             raise NotImplementedError(f"sox's effect {' '.join([name, *values])!r} is not reproduced")
     return (samples if channels_first else samples.T).contiguous(), rate
 
 
+def cut_silence(samples: Tensor, rate: int, values: Sequence[str]) -> Tensor:
+    """sox's effect silence, which the program of that name computes; unchanged, with a warning, where there is none."""
+    sox = shutil.which("sox")
+    if sox is None:
+        _warn_of_silence()
+        return samples
+    raw = ["-t", "f32", "-r", str(rate), "-c", str(len(samples))]
+    sound = samples.T.contiguous().numpy().tobytes()
+    done = subprocess.run([sox, *raw, "-", *raw, "-", "silence", *values], input=sound, capture_output=True, check=True)
+    return torch.from_numpy(np.frombuffer(done.stdout, np.float32).copy()).reshape(-1, len(samples)).T
+
+
 @cache
 def _warn_of_silence() -> None:
-    log.warning("sox's effect silence is not reproduced: clips keep their pauses, unlike the leaderboard's")
+    log.warning("no program sox: clips keep their pauses, and results differ from the leaderboard's")
