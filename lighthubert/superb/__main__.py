@@ -37,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         package = find_s3prl(os.environ.get("S3PRL_ROOT"))
         run([*rest, *command(args, package)])
     except (LaunchError, UpstreamError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        named = " (so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)"
+        print(f"error: {error}{named if args.past_exp and isinstance(error, UpstreamError) else ''}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"error: {missing(error)}", file=sys.stderr)

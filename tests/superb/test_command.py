@@ -112,3 +112,14 @@ def test_a_module_that_s3prl_misses(root: Path, line: str, message: str) -> None
     done = launch(root, "-m", "train", "-k", "net.safetensors", "-d", "task")
     assert done.returncode == 2
     assert done.stderr.startswith(message)
+
+
+def test_a_net_that_has_moved(root: Path) -> None:
+    """The stand-in reads no checkpoint of a task: -k stands for what s3prl finds in one."""
+    (root / "states-4.ckpt").touch()
+    done = launch(root, "-m", "evaluate", "-e", "states-4.ckpt", "-k", "moved.safetensors")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: moved.safetensors: no such file or folder "
+        "(so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)\n"
+    )
