@@ -13,6 +13,7 @@ import tiny
 import torch
 
 FAST = ["KS", "IC"]
+CHECKOUT = ["PR", "SF"]  # the published package lacks parts of them
 CACHING = ["SID", "ASV"]  # s3prl keeps lists of files inside its own package
 
 
@@ -31,6 +32,8 @@ def task(request: pytest.FixtureRequest) -> str:
 
 
 def test_train_and_evaluate(task: str, files: Path, package: Path) -> None:
+    if task in CHECKOUT and not (package / "downstream/ctc/corpus").is_dir():
+        pytest.skip("needs a git checkout of s3prl (S3PRL_ROOT)")
     if task in CACHING:
         package = shutil.copytree(package, files / "root" / "s3prl", ignore=shutil.ignore_patterns(".cache", ".wav*"))
     made = tiny.write(task, files / "data")

@@ -1,65 +1,28 @@
 """A few seconds of the embedded corpus in the layout of each SUPERB task, and settings of s3prl that take four steps.
 
-Labels of keyword spotting and emotion are made up, those of the others are what the corpus says or was built from;
-scores on so little mean nothing.
+Labels of keyword spotting, emotion and slot filling are made up, those of the others say what is heard; scores on so
+little mean nothing.
 """
 
-import csv
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from tiny_corpus import CLIPS, Task, of_language, speech, table, text
+from tiny_text import phones, recognition, slots
 
-from lighthubert import load_audio
 from lighthubert.config import write_yaml
-from lighthubert.data import MINI, SAMPLE_RATE, Manifest
+from lighthubert.data import SAMPLE_RATE
 from lighthubert.data.audio import write_audio
 
-CLIPS = Manifest.read(MINI / "train.tsv")
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 RUNNER = {"total_steps": 4, "gradient_clipping": 1.0, "gradient_accumulate_steps": 1, "log_step": 2, "eval_step": 2,
           "save_step": 4, "max_keep": 1}  # fmt: skip
 OPTIMIZER = {"name": "TorchOptim", "torch_optim_name": "Adam", "lr": 1e-3}
 CLASSIFIER = {"projector_dim": 16, "select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}
-
-
-class Task(NamedTuple):
-    """downstream: s3prl's folder; expert: its settings; results: the file that evaluation writes and how many lines it
-    has, or a pattern and how many files fit; split: what is evaluated; validate: in training too."""
-
-    downstream: str
-    expert: dict[str, Any]
-    results: tuple[str, int]
-    split: str = "test"
-    validate: bool = True
-
-
-def speech(number: int, seconds: float) -> Tensor:
-    """(S,): a clip of the corpus, cut or repeated to a length."""
-    wave = load_audio(CLIPS.file_path(number % len(CLIPS)))
-    samples = round(seconds * SAMPLE_RATE)
-    return wave.repeat(-(-samples // len(wave)))[:samples]
-
-
-def of_language(language: str) -> list[int]:
-    """Numbers of the clips in one language: that is one speaker, but for English and Spanish."""
-    return [number for number, found in enumerate(CLIPS.columns["language"]) if found == language]
-
-
-def text(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
 
 
 def speakers_of_split(split: str, count: int) -> list[str]:
@@ -77,7 +40,8 @@ def keywords(root: Path) -> Task:
     for word in (*WORDS, "bed"):  # bed is none of the ten: unknown
         for speaker in speakers_of_split("train", 2) + speakers_of_split("dev", 1):
             write_audio(root / "train" / word / f"{speaker}_nohash_0.wav", speech(next(number), 1.0))
-    write_audio(root / "train/_background_noise_/noise.wav", 0.01 * torch.randn(2 * SAMPLE_RATE))
+    noise = 0.01 * torch.randn(2 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    write_audio(root / "train/_background_noise_/noise.wav", noise)
     for word in (*WORDS, "_unknown_", "_silence_"):
         write_audio(root / "test" / word / "someone_nohash_0.wav", speech(next(number), 1.0))
     data = {"speech_commands_root": f"{root}/train", "speech_commands_test_root": f"{root}/test"}
@@ -135,29 +99,6 @@ def verification(root: Path) -> Task:
              "module_config": {"XVector": {"agg_dim": 24, "dropout_p": 0.0, "batch_norm": False}},
              "ObjectiveLoss": "AMSoftmaxLoss", "LossConfig": {"AMSoftmaxLoss": {"s": 30.0, "m": 0.4}}}  # fmt: skip
     return Task("sv_voxceleb1", {"datarc": data, "modelrc": model}, ("test_predict.txt", 2), validate=False)
-
-
-def recognition(root: Path) -> Task:
-    english = [n for n in of_language("en") if CLIPS.columns["transcript"][n].replace(" ", "").isalpha()]
-    parts = (("train", english[:6]), ("dev", english[6:8]), ("test", english[8:11]))
-    for chapter, (split, numbers) in enumerate(parts):
-        folder, rows, transcripts = f"{split}/1/{chapter}", [], []
-        for row, number in enumerate(numbers):
-            wave, name = load_audio(CLIPS.file_path(number)), f"1-{chapter}-{row:04}"
-            write_audio(root / folder / f"{name}.flac", wave)
-            transcripts.append(f"{name} {CLIPS.columns['transcript'][number].upper()}")
-            rows.append((row, f"{folder}/{name}.flac", len(wave), ""))
-        text(root / folder / f"1-{chapter}.trans.txt", transcripts)
-        table(root / "lengths" / f"{split}.csv", ("", "file_path", "length", "label"), rows)
-    text(root / "letters.txt", [f"{letter} 1" for letter in "|ABCDEFGHIJKLMNOPQRSTUVWXYZ"])
-    data = {split: [split] for split in ("train", "dev", "test")} | {
-            "libri_root": str(root), "bucket_file": f"{root}/lengths", "dict_path": f"{root}/letters.txt",
-            "num_workers": 0, "batch_size": 2, "train_batch_size": 2, "eval_batch_size": 1, "zero_infinity": True,
-            "decoder_args": {"decoder_type": "None"}}  # fmt: skip
-    rnns = {"total_rate": -1, "module": "LSTM", "bidirection": True, "dim": [16], "dropout": [0.0],
-            "layer_norm": [False], "proj": [False], "sample_rate": [1], "sample_style": "concat"}  # fmt: skip
-    model = {"project_dim": 16, "select": "RNNs", "RNNs": rnns}
-    return Task("asr", {"datarc": data, "modelrc": model}, ("test-noLM-hyp.ark", 3))
 
 
 def emotions(root: Path) -> Task:
@@ -219,7 +160,7 @@ def queries(root: Path) -> Task:
 
 TASKS: dict[str, Callable[[Path], Task]] = {
     "KS": keywords, "IC": intents, "SID": speakers, "ASV": verification, "ASR": recognition, "ER": emotions,
-    "SD": diarization, "QbE": queries}  # fmt: skip
+    "SD": diarization, "QbE": queries, "PR": phones, "SF": slots}  # fmt: skip
 
 
 def write(name: str, root: Path) -> Task:
