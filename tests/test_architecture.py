@@ -15,7 +15,7 @@ DOORS = {
     "tensorboard": {"train/log"},
     "fairseq2": {"data"},
     "soundfile": {"data"},
-    "torchaudio": {"data", "checkpoint"},
+    "torchaudio": {"data", "checkpoint", "superb"},
     "s3prl": {"superb"},
     "transformers": set(),
 }

@@ -1,0 +1,1 @@
+"""SUPERB through s3prl: our nets as an upstream of its tasks."""

@@ -1,0 +1,136 @@
+"""python -m lighthubert.superb -m train -k CHECKPOINT -d TASK ...: s3prl's runner, our nets among its upstreams."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from lighthubert.superb.upstream import UpstreamError, lighthubert
+
+ABOUT = """\
+Train and evaluate a SUPERB task on a frozen net, with s3prl's own runner and tasks.
+
+  python -m lighthubert.superb -m train -k subnet.safetensors -d speech_commands -c ks.yaml -p runs/ks
+  python -m lighthubert.superb -m evaluate -e runs/ks/dev-best.ckpt
+
+-k is any file that lighthubert.load reads; of a supernet, --arch says which subnet. All other arguments are those of
+s3prl's run_downstream (-m, -d, -p, -o, -t, -s, -l, -f, ...). s3prl is the installed package, or the git checkout that
+the environment variable S3PRL_ROOT names: the published package lacks the configs of the tasks and parts of phone
+recognition and slot filling. Without a GPU, --device is cpu."""
+CHECKOUT = "set S3PRL_ROOT to the folder of a git checkout of s3prl"
+INSTALL = "pip install 'lighthubert[superb]'"
+
+
+class LaunchError(ValueError):
+    """A command that cannot be started, and what to do about it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 2 and one line on stderr for what cannot be started; else s3prl's."""
+    args, rest = _parser().parse_known_args(argv)
+    try:
+        package = find_s3prl(os.environ.get("S3PRL_ROOT"))
+        run([*rest, *command(args, package)])
+    except (LaunchError, UpstreamError) as error:
+        named = " (so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)"
+        print(f"error: {error}{named if args.past_exp and isinstance(error, UpstreamError) else ''}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {missing(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The arguments that we look at. Their names are s3prl's, but for --arch, which is its -g."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lighthubert.superb",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-u", "--upstream", default="lighthubert", help="default lighthubert; s3prl's own names too")
+    parser.add_argument("-k", "--upstream_ckpt", metavar="CHECKPOINT", help="the net")
+    arch = parser.add_mutually_exclusive_group()
+    arch.add_argument("--arch", metavar="ARCH.yaml|largest|smallest", help="the subnet, if CHECKPOINT is a supernet")
+    arch.add_argument("-g", "--upstream_model_config", metavar="FILE", help="the config of another upstream")
+    parser.add_argument("-d", "--downstream", metavar="TASK", help="a folder of s3prl/downstream")
+    parser.add_argument("-c", "--config", metavar="YAML", help="the task's settings; default: those of the checkout")
+    parser.add_argument("-e", "--past_exp", metavar="CKPT", help="a checkpoint of a task, which names all of the above")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def find_s3prl(root: str | None) -> Path:
+    """The folder of the package; a checkout (S3PRL_ROOT) is put before an installed one. Raises LaunchError."""
+    if root is not None:
+        if not Path(root, "s3prl", "run_downstream.py").is_file():
+            raise LaunchError(f"S3PRL_ROOT={root}: holds no s3prl/run_downstream.py; {CHECKOUT}")
+        sys.path.insert(0, str(Path(root).resolve()))
+    spec = find_spec("s3prl")
+    if spec is None or not spec.submodule_search_locations:
+        raise LaunchError(f"s3prl is not installed: {INSTALL}, or {CHECKOUT}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def command(args: argparse.Namespace, package: Path) -> list[str]:
+    """What s3prl is told of the arguments that we looked at. Raises LaunchError and UpstreamError."""
+    config, arch = args.config, args.arch or args.upstream_model_config
+    if args.past_exp is None:
+        if args.upstream == "lighthubert":
+            if args.upstream_ckpt is None:
+                raise LaunchError("-k: is missing; it names the net to evaluate")
+            lighthubert(args.upstream_ckpt, arch)  # wrong files are told before s3prl's many seconds of imports
+        elif args.arch is not None:
+            raise LaunchError(f"--arch: chooses a subnet of our own checkpoints, not of -u {args.upstream}")
+        if config is None and args.downstream is not None:
+            config = package / "downstream" / args.downstream / "config.yaml"
+            if not config.is_file():
+                raise LaunchError(f"{config}: no such file; give the settings of the task with -c, or {CHECKOUT}")
+    elif not Path(args.past_exp).exists():
+        raise LaunchError(f"-e {args.past_exp}: no such file or folder")
+    if config is not None and not Path(config).is_file():
+        raise LaunchError(f"-c {config}: no such file")
+    values = {
+        "-u": args.upstream,
+        "-k": absolute(args.upstream_ckpt),
+        "-g": absolute(arch),
+        "-d": args.downstream,
+        "-c": config,
+        "-e": args.past_exp,
+        "--device": args.device,
+    }
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
+
+
+def absolute(path: str | None) -> str | None:
+    """A task's checkpoint remembers the name of the net's file: one that holds in any folder. Other names stay."""
+    return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
+
+
+def run(arguments: list[str]) -> None:
+    """Hand over to s3prl's runner, which reads sys.argv."""
+    from lighthubert.superb.compat import patched  # needs torchaudio, which the checks above do not
+
+    with patched():
+        from s3prl import hub, run_downstream
+
+        hub.lighthubert = lighthubert
+        sys.argv = ["python -m lighthubert.superb", *arguments]
+        run_downstream.main()
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """What to do about a module that is not there."""
+    if error.name and error.name.startswith("s3prl."):
+        return f"{error}: no such task, or one that the published package of s3prl lacks ({CHECKOUT})"
+    return f"{error}, which s3prl needs: {INSTALL}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

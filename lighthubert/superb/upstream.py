@@ -1,0 +1,83 @@
+"""A net as s3prl's tasks want it: a list of clips in, a list of hidden states out."""
+
+# B clips, S samples, T frames, E embed
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from lighthubert.checkpoint import load
+from lighthubert.elastic import Supernet
+from lighthubert.models import Hubert, receptive_field
+
+
+class UpstreamError(ValueError):
+    """A checkpoint or an arch that cannot be evaluated."""
+
+
+class Upstream(nn.Module):
+    """The interface that s3prl asks of an upstream, in its runner and in its `S3PRLUpstream`."""
+
+    def __init__(self, net: Hubert) -> None:
+        super().__init__()
+        self.net = net
+
+    def get_downsample_rates(self, key: str) -> int:
+        """Samples per frame: the product of the strides."""
+        stride = 1
+        for value in self.net.config.conv_strides:
+            stride *= value
+        return stride
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """wavs: clips (S,) at 16 kHz -> "hidden_states": the front-end's projection, then each layer, all (B, T, E).
+
+        A model of normalised audio normalises each clip by itself. Clips shorter than one frame are heard with silence
+        behind them. Frames past a clip's end repeat its last one: s3prl rounds lengths up and hands some of them to
+        its tasks, and so a clip looks the same in every batch.
+        """
+        shortest = receptive_field(self.net.config)
+        lengths = torch.tensor([max(len(wav), shortest) for wav in wavs], device=wavs[0].device)
+        waveform = pad_sequence(list(wavs), batch_first=True)
+        waveform = nn.functional.pad(waveform, (0, max(0, shortest - waveform.shape[1])))
+        output = self.net(waveform, lengths)
+        num_frames = output.last_hidden_state.shape[1]
+        frames = torch.arange(num_frames, device=lengths.device).minimum(output.lengths[:, None] - 1)  # (B, T)
+        clips = torch.arange(len(wavs), device=lengths.device)[:, None]
+        return {"hidden_states": [state[clips, frames] for state in output.hidden_states]}
+
+
+def lighthubert(ckpt: str | Path, model_config: str | Path | None = None, **_: Any) -> Upstream:
+    """The upstream of a checkpoint, under the names of arguments that s3prl and torch.hub use.
+
+    ckpt: any file or folder that `lighthubert.load` reads. model_config: which subnet of a supernet, "largest",
+    "smallest" or the YAML or JSON file of an arch; None for a single net. s3prl's further arguments (refresh) say
+    nothing here. Raises UpstreamError.
+    """
+    try:
+        net = load(ckpt)
+        net = _subnet(net, model_config) if isinstance(net, Supernet) else _single(net, model_config)
+        return Upstream(net).eval()
+    except (ValueError, OSError) as error:
+        raise UpstreamError(str(error) if str(ckpt) in str(error) else f"{ckpt}: {error}") from error
+
+
+def _subnet(supernet: Supernet, arch: str | Path | None) -> Hubert:
+    space = supernet.space
+    if arch is None and space.num_archs > 1:
+        raise ValueError("a supernet: say which of its subnets, --arch ARCH.yaml, --arch largest or --arch smallest")
+    if arch in (None, "largest"):
+        return supernet.sample(space.largest())
+    return supernet.sample(space.smallest() if arch == "smallest" else arch)
+
+
+def _single(net: Hubert, arch: str | Path | None) -> Hubert:
+    if arch is not None:
+        raise ValueError(f"holds a single net, not a supernet; there is no subnet to choose (--arch {arch})")
+    return net
