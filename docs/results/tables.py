@@ -27,7 +27,7 @@ NAMES = {
     "random_only": "`[random]`, the paper's",
     "masked_frames": "loss on masked frames only",
     "random_init": "stage 1 from random weights",
-    "ordered": "the same, units ordered by importance",
+    "ordered": "the same shares, units ordered by importance",
     "ordered_one_stage": "one stage of shares, ordered",
     "ordered_random_only": "`[random]`, ordered",
     "ordered_turns": "`[largest, random, smallest, random]` in turns, ordered",
@@ -87,7 +87,8 @@ def targets() -> str:
         name = "FFN outputs of the last four layers, layer norm" if arm == "shares" else NAMES[arm]
         nets = {f"runs/studies/{seed}/{arm}/supernet.safetensors:middle" for seed in (1, 2, 3)}
         found = [fmean(row["accuracy"]) for row in read("probes") if row["net"] in nets and row["task"] == "phones"]
-        rows.append([name, spread(found)])
+        if found:
+            rows.append([name, spread(found)])
     return table(["target", "phones, middle subnet"], rows)
 
 
