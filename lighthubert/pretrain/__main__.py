@@ -18,11 +18,12 @@ from lighthubert.data import BadDataError, Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, digest, load_hubert, require_sizes
+from lighthubert.pretrain.init import build_supernet, load_hubert, require_sizes
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
 from lighthubert.train import Objective, StateError, TrainingError, distributed, locked, run
+from lighthubert.train.state import digest
 
 ABOUT = """\
 Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.

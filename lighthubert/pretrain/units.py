@@ -19,9 +19,10 @@ from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_aud
 from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
 from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
-from lighthubert.pretrain.init import digest, load_hubert
+from lighthubert.pretrain.init import load_hubert
 from lighthubert.pretrain.plots import loss_curves
 from lighthubert.pretrain.recipe import UnitConfig, Units
+from lighthubert.train.state import digest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

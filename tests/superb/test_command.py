@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lighthubert.superb import __main__ as superb
+from lighthubert.superb import package
 
 RUNNER = """
 import json, sys
@@ -89,7 +90,7 @@ def test_what_cannot_start(
 
 def test_without_s3prl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("S3PRL_ROOT", raising=False)
-    monkeypatch.setattr(superb, "find_spec", lambda _: None)
+    monkeypatch.setattr(package, "find_spec", lambda _: None)
     assert superb.main(["-m", "train"]) == 2
     assert "s3prl is not installed: pip install 'lighthubert[superb]', or set S3PRL_ROOT" in capsys.readouterr().err
 
