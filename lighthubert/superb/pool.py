@@ -111,6 +111,7 @@ def _serve(connection: Connection, number: int, of: int) -> None:
             except EOFError:
                 return
             with _logged(job.folder / "log.txt"):
+                print(f"{job.name}, process {os.getpid()}", flush=True)
                 try:
                     if s3prl is None:
                         find_s3prl(os.environ.get("S3PRL_ROOT"))

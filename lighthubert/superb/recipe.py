@@ -49,13 +49,15 @@ class Sweep:
     run_dir: where everything is written; the same command on the same folder goes on. nets: name -> Net.
     tasks: name (KS, IC, SID, ASV, SD, ER, ASR, PR, SF, QbE) -> TaskConfig. checkpoint: the file of nets that name none.
     processes: so many jobs at a time. device: s3prl's; None: cuda if there is one, else cpu. Several GPUs are dealt out
-    to the processes. seed: s3prl's. reference: a YAML file of the scores that make the SUPERB score (docs/superb.md).
+    to the processes. seed: s3prl's. corpora: a folder that the recipe's own values may name, as ${corpora}.
+    reference: a YAML file of the scores that make the SUPERB score (docs/superb.md).
     """
 
     run_dir: str
     nets: dict[str, Net]
     tasks: dict[str, TaskConfig]
     checkpoint: str | None = None
+    corpora: str | None = None
     processes: int = 1
     device: str | None = None
     seed: int = 1337

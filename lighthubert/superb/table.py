@@ -182,8 +182,11 @@ def against_macs(lines: Sequence[Mapping[str, Any]], column: str, label: str, hi
     points = sorted((line["macs"] / 1e9, line[column], line["net"]) for line in lines
                     if line["macs"] and line[column] is not None)  # fmt: skip
     ax.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", clip_on=False)
-    for x, y, name in points:
-        ax.annotate(name, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
+    low, high = (points[0][0], points[-1][0]) if points else (0, 0)
+    for x, y, name in points:  # names point inwards
+        right = high > low and x > low + 0.7 * (high - low)
+        ax.annotate(name, (x, y), xytext=(-7 if right else 7, 0), textcoords="offset points",
+                    ha="right" if right else "left", va="center", fontsize=8)  # fmt: skip
     for line in lines:
         if line["macs"] is None and line[column] is not None:
             ax.axhline(line[column], color="gray", linestyle="--", linewidth=1)
