@@ -6,7 +6,7 @@ import sys
 VERBS = {
     "prepare": "make a manifest of a folder of audio, of LibriSpeech, or of the Debian speech corpus",
     "pretrain": "train a HuBERT teacher, or distil a supernet from one (stage 1, stage 2)",
-    "superb": "train and evaluate a SUPERB task on a net, through s3prl",
+    "superb": "train and evaluate SUPERB tasks on nets, through s3prl: one, or a sweep",
     "extract": "write a subnet of a supernet as a standalone file",
 }
 USAGE = "usage: lighthubert VERB [ARGUMENT ...]     (lighthubert VERB --help explains a verb)\n\n" + "\n".join(

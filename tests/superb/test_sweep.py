@@ -99,9 +99,8 @@ def test_a_second_call_redoes_nothing(
     assert {path: path.stat().st_mtime_ns for path in (folder / "run/jobs").rglob("*")} == before
 
     assert main(["sweep", "recipe.yaml", "seed=2"]) == 2
-    assert (
-        "run/jobs/largest/KS: started with another recipe: seed was 1337, is 2. Use the old" in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "run/jobs/largest/KS: started with another recipe: seed was 1337, is 2. Use the old" in error
     other = nets.supernet()
     other.hubert.mask_embed.data += 1
     save(other, folder / "other.safetensors")
