@@ -28,6 +28,7 @@ def run_jobs(jobs: Sequence[Job], processes: int, watch: Callable[[list[Job]], N
 
     watch is told the running jobs every few seconds.
     """
+    os.environ.setdefault("TQDM_MININTERVAL", "5")  # s3prl's bars go to files; the processes import tqdm at once
     waiting = deque(jobs)
     workers = [_Worker(number, min(processes, len(jobs))) for number in range(min(processes, len(jobs)))]
     try:
@@ -99,7 +100,6 @@ def _serve(connection: Connection, number: int, of: int) -> None:
     """A worker: answers each job with what was wrong, until the other end is closed."""
     os.setpgid(0, 0)  # Ctrl-C is for the sweep's own process, which ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.setdefault("TQDM_MININTERVAL", "5")  # s3prl's bars go to files
     torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)) // of)))
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

@@ -85,7 +85,7 @@ def _run(recipe: Sweep, jobs: list[Job], left: list[Job]) -> dict[str, str]:
 
     wrong = {}
     done = len(jobs) - len(left)
-    line = ProgressLine(done, len(jobs))
+    line = ProgressLine(done, len(jobs), "job")
     try:
         with closing(run_jobs(left, recipe.processes, lambda running: line.update(line.step, status(running)))) as ends:
             for job, error in ends:

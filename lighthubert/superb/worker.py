@@ -48,26 +48,24 @@ def perform(job: Job, s3prl: ModuleType) -> None:
 def _train(job: Job, s3prl: ModuleType) -> int:
     """Train from s3prl's newest checkpoint that can be read, or from the start; gives the step it started from."""
     folder = job.folder / "exp"
-    checkpoint = _newest(folder)
-    if checkpoint is None:
+    for path in folder.glob("*.ckpt"):
+        _delete_if_damaged(path)
+    checkpoints = _states(folder)
+    if not checkpoints:
         shutil.rmtree(folder, ignore_errors=True)
         _call(s3prl, ["-m", "train", "-p", str(folder), *_first_arguments(job)])
         return 0
-    _call(s3prl, ["-m", "train", "-e", str(checkpoint), *_later_arguments(job, folder)])
-    return _step(checkpoint)
+    _call(s3prl, ["-m", "train", "-e", str(checkpoints[-1]), *_later_arguments(job, folder)])
+    return _step(checkpoints[-1])
 
 
-def _newest(folder: Path) -> Path | None:
-    """s3prl writes in place, so a killed run may leave half a file: such are deleted."""
-    for path in _states(folder)[::-1]:
-        try:
-            torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            print(f"{path}: cannot be read, deleted: {error}", flush=True)
-            path.unlink()
-        else:
-            return path
-    return None
+def _delete_if_damaged(path: Path) -> None:
+    """s3prl writes in place, so a killed run may leave half a file."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        print(f"{path}: cannot be read, deleted: {error}", flush=True)
+        path.unlink()
 
 
 def _states(folder: Path) -> list[Path]:

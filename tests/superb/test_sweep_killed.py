@@ -17,7 +17,7 @@ from test_sweep import launch, rows
 
 pytestmark = pytest.mark.slow
 
-LONG = {"total_steps": 600, "save_step": 20, "eval_step": 600, "log_step": 100}
+LONG = {"total_steps": 300, "save_step": 20, "eval_step": 300, "log_step": 100}
 
 
 def start(folder: Path, package: Path, log: IO[bytes], *words: str) -> "subprocess.Popen[bytes]":
@@ -74,7 +74,7 @@ def test_killed_and_called_again(files: Path, package: Path) -> None:
     assert first["resumed_from_step"] == 0
     assert "cannot be read, deleted" in (folders[0].parent / "log.txt").read_text()
     assert second["resumed_from_step"] == int(whole.stem.removeprefix("states-")) > 0
-    assert all((folder / "states-600.ckpt").is_file() for folder in folders)
+    assert all((folder / "states-300.ckpt").is_file() for folder in folders)
 
     before = (files / "run/results.jsonl").read_bytes()
     assert launch(files, package, "sweep", "recipe.yaml").returncode == 0
