@@ -21,7 +21,7 @@ from lighthubert.probes.features import Represent, collect
 from lighthubert.probes.scores import Score, chosen_layer
 from lighthubert.probes.tasks import Task
 
-STEPS, BATCH_CLIPS, LR, WEIGHT_DECAY = 500, 16, 3e-2, 1e-2
+STEPS, BATCH_CLIPS, LR, WEIGHT_DECAY = 500, 16, 5e-2, 1e-2
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def test_error_rate_is_edits_over_characters(seed: int) -> None:
 
 
 def spelt(layers: int, told: int) -> tuple[Task, Represent]:
-    """Texts whose characters take five frames each, one dimension for each; all but one layer are noise."""
+    """Texts with a character in every fifth frame, a dimension for each; all but one layer are noise."""
     rng, clips, codes = np.random.default_rng(0), list[Clip](), dict[int, Tensor]()
     for row, clip in enumerate(SHORT):
         frames = num_frames(int(CLIPS.samples[clip]))
@@ -76,8 +76,8 @@ def spelt(layers: int, told: int) -> tuple[Task, Represent]:
         text = " ".join(text.split())
         codes[row] = torch.zeros(frames, 5)
         for place, letter in enumerate(text):
-            codes[row][5 * place : 5 * place + 4, LETTERS.index(letter)] = 1
-            codes[row][5 * place + 4, 4] = 1  # between two of a kind
+            codes[row][5 * place, LETTERS.index(letter)] = 1
+            codes[row][5 * place + 1 : 5 * place + 5, 4] = 1
         clips.append(Clip(CLIPS.file_path(clip), int(CLIPS.samples[clip]), text, row % 4 == 3))
 
     def represent(batch: Batch) -> list[list[Tensor]]:
