@@ -15,6 +15,8 @@ from typing import Any
 from raw import read
 from tabulate import tabulate
 
+from lighthubert.probes.scores import METRICS
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("docs/results.md", "checkpoints/README.md")
 ARCHS = ("largest", "middle", "smallest")
@@ -93,17 +95,23 @@ def targets() -> str:
 
 
 def probes(nets: Sequence[str]) -> str:
-    """Accuracy on held-out clips; the chosen layer in brackets."""
+    """Accuracy on held-out clips, or character error rate; the chosen or heaviest layer in brackets."""
     scores = {(row["net"], row["context"], row["task"]): row for row in read("probes")}
-    tasks = ("characters", "intents", "phones", "phones_narrow")
+    tasks = ("characters", "intents", "phones", "phones_narrow", "text")
     rows = []
     for net in nets:
         for context in (1, 5, 11):
             found = [scores.get((net, context, task)) for task in tasks]
             if any(found):
                 name = f"{net}, {context} frames side by side" if context > 1 else net
-                rows.append([name, *(f"{spread(s['accuracy'])} ({s['layer']})" if s else "" for s in found)])
-    return table(["", "characters", "intents", "phones", "phones, narrowband"], rows)
+                rows.append([name, *(f"{spread(metric(s))} ({s['layer']})" if s else "" for s in found)])
+    return table(["", "characters", "intents", "phones", "phones, narrowband", "text (error rate)"], rows)
+
+
+def metric(row: dict[str, Any]) -> list[float]:
+    """A probe's values over seeds, whatever it measures."""
+    values: list[float] = next(row[name] for name in METRICS if name in row)
+    return values
 
 
 CURVE = ("masked_loss/units", "masked_accuracy/units", "unmasked_accuracy/units")

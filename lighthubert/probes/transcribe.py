@@ -64,6 +64,8 @@ def transcribe(task: Task, represent: Represent, seeds: Sequence[int], context: 
     texts = [task.clips[row].label for row in speech.rows]
     train = np.array([i for i, row in enumerate(speech.rows) if not held_out[row]])
     test = [i for i, row in enumerate(speech.rows) if held_out[row]]
+    if len(train) == 0 or len(test) == 0:
+        raise ValueError(f"probe {task.name}: {len(train)} training and {len(test)} held-out clips are too few")
     alphabet = "".join(sorted(set("".join(texts[i] for i in train))))  # 0 is the blank
     targets = [torch.tensor([alphabet.find(c) + 1 for c in text]) for text in texts]
     errors, mix = [], torch.zeros(len(speech.table))
