@@ -94,10 +94,13 @@ def targets() -> str:
     return table(["target", "phones, middle subnet"], rows)
 
 
-def probes(nets: Sequence[str]) -> str:
+NETS = ("MFCC", "random", "teacher", "largest", "middle", "smallest")
+TASKS = {"phones_narrow": "phones, narrowband", "text": "character error rate"}
+
+
+def probes(nets: Sequence[str], tasks: Sequence[str] = ("characters", "intents", "phones", "phones_narrow")) -> str:
     """Accuracy on held-out clips, or character error rate; the chosen or heaviest layer in brackets."""
     scores = {(row["net"], row["context"], row["task"]): row for row in read("probes")}
-    tasks = ("characters", "intents", "phones", "phones_narrow", "text")
     rows = []
     for net in nets:
         for context in (1, 5, 11):
@@ -105,7 +108,7 @@ def probes(nets: Sequence[str]) -> str:
             if any(found):
                 name = f"{net}, {context} frames side by side" if context > 1 else net
                 rows.append([name, *(f"{spread(metric(s))} ({s['layer']})" if s else "" for s in found)])
-    return table(["", "characters", "intents", "phones", "phones, narrowband", "text (error rate)"], rows)
+    return table(["", *(TASKS.get(task, task) for task in tasks)], rows)
 
 
 def metric(row: dict[str, Any]) -> list[float]:
@@ -168,7 +171,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "init": lambda: study(("shares", "random_init", "ordered")),
     "alone": alone,
     "targets": targets,
-    "probes": lambda: probes(("MFCC", "random", "teacher", "largest", "middle", "smallest")),
+    "probes": lambda: probes(NETS),
+    "probes_text": lambda: probes(NETS, ("text",)),
     "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
     "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest")),
     "units": units,
