@@ -111,6 +111,27 @@ def probes(nets: Sequence[str], tasks: Sequence[str] = ("characters", "intents",
     return table(["", *(TASKS.get(task, task) for task in tasks)], rows)
 
 
+def scores() -> str:
+    """What the cheap score, the loss and MACs say of subnets, against the whole phone probe."""
+    from scipy.stats import spearmanr
+
+    found = {(row["clips"], row["net"]): row for row in read("scores")}
+    shipped = {row["net"]: row for row in read("shipped")}
+    nets = [net for clips, net in found if clips == "all"]
+    rows = []
+    for clips in ("60 + 40", "200 + 100", "all"):
+        same = [net for net in nets if (clips, net) in found]
+        pairs = [(found["all", net]["accuracy"], found[clips, net]["accuracy"]) for net in same]
+        seconds = [found[clips, net]["cpu_seconds"] for net in same]
+        name = f"probe, {clips} clips" + (", three seeds" if clips == "all" else "")
+        cost = f"{min(seconds):.0f} to {max(seconds):.0f}"
+        rows.append([name, len(same), "" if clips == "all" else f"{spearmanr(pairs).statistic:.2f}", cost])
+    for name, values in {"held-out loss": "clean", "MACs": "macs"}.items():
+        pairs = [(found["all", net]["accuracy"], shipped[net][values]) for net in nets]
+        rows.append([name, len(nets), f"{abs(spearmanr(pairs).statistic):.2f}", ""])
+    return table(["score", "subnets", "rank correlation", "CPU s a net"], rows)
+
+
 def metric(row: dict[str, Any]) -> list[float]:
     """A probe's values over seeds, whatever it measures."""
     values: list[float] = next(row[name] for name in METRICS if name in row)
@@ -175,6 +196,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "probes_text": lambda: probes(NETS, ("text",)),
     "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
     "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest")),
+    "scores": scores,
     "units": units,
     "teacher_1": lambda: teacher_curve("teacher_1"),
     "teacher_2": lambda: teacher_curve("teacher_2"),
