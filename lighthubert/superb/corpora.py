@@ -12,9 +12,8 @@ from lighthubert.data import AudioError
 
 EXPERT = "config.downstream_expert"
 # The benchmark's ten tasks need every file that their settings name. Those of other tasks may be theirs to write.
-TASKS = frozenset(
-    "speech_commands fluent_commands voxceleb1 sv_voxceleb1 asr ctc emotion diarization quesst14_dtw".split()
-)
+TASKS = {"speech_commands", "fluent_commands", "voxceleb1", "sv_voxceleb1", "asr", "ctc", "emotion", "diarization"}
+TASKS |= {"quesst14_dtw"}
 
 
 class CorpusError(ValueError):
@@ -25,7 +24,8 @@ class CorpusError(ValueError):
 def watched(runner: Any) -> Iterator[None]:
     """While the context lasts, s3prl's runner (the module `run_downstream`) looks for the files of its settings before
     it starts, and an error that names a file below one of them becomes a CorpusError. Other errors stay as they are."""
-    read, named = runner.get_downstream_args, {}
+    read = runner.get_downstream_args
+    named: dict[str, list[str]] = {}
 
     def checked() -> tuple[Any, dict[str, Any], list[str]]:
         args, config, backup = read()
@@ -48,7 +48,7 @@ def watched(runner: Any) -> Iterator[None]:
 
 def paths(settings: Mapping[str, Any], key: str = EXPERT) -> dict[str, list[str]]:
     """Every setting that names files or folders, by its whole key. A text with a slash does."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
             if value.get("decoder_type", "kenlm") == "kenlm":  # a language model that is not used need not be there
