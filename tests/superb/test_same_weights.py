@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lighthubert.config import read_yaml, write_yaml
 
-STEPS = 54
+STEPS = 36
+TOLERANCE = 5e-6  # of weights that have moved by up to 0.36: both nets round, and Adam divides by small numbers
 # To build s3prl's bundled model draws random numbers, which the file's weights then replace. They are given back here,
 # as ours draws none: the seed then says the same first weights of the task, and the same order of clips.
 LAUNCH = """
@@ -44,7 +45,7 @@ def train(folder: Path, package: Path, run: str, *upstream: str) -> tuple[dict[s
     command = [sys.executable, "-c", LAUNCH, "-m", "train", *upstream, "-k", "released.pt", "-d", "fluent_commands"]
     command += ["-c", "data/settings.yaml", "-p", run, "--device", "cpu"]
     environment = os.environ | {"S3PRL_ROOT": str(package.parent)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     with torch.serialization.safe_globals([Namespace]):
         checkpoint = torch.load(folder / run / f"states-{STEPS}.ckpt", weights_only=True)
@@ -65,10 +66,10 @@ def test_the_same_metric(tmp_path: Path, package: Path) -> None:
 
     theirs, their_log, their_lines = train(tmp_path, package, "theirs", "-u", "lighthubert_local")
     ours, our_log, our_lines = train(tmp_path, package, "ours", "-u", "lighthubert", "--arch", "arch.yaml")
-    print(our_log, our_lines)
+    assert our_log == their_log  # the accuracy of the training steps and of the test
+    assert our_lines == their_lines
     for part, weights in ours.items():
         for name, weight in weights.items():
-            d = (weight - theirs[part][name]).abs().max().item()
-            print(part, name, tuple(weight.shape), d, weight.float().std(correction=0).item())
-    assert our_log == their_log
-    assert our_lines == their_lines
+            torch.testing.assert_close(weight, theirs[part][name], rtol=0, atol=TOLERANCE)
+    predicted = [line.split(",", 1)[1] for line in our_lines.splitlines()]
+    assert len(set(predicted)) > 1  # something was learnt, and not one answer for all
