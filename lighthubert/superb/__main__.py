@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from lighthubert.superb.corpora import CorpusError, watched
 from lighthubert.superb.upstream import UpstreamError, lighthubert
 
 ABOUT = """\
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         package = find_s3prl(os.environ.get("S3PRL_ROOT"))
         run([*rest, *command(args, package)])
-    except (LaunchError, UpstreamError) as error:
+    except (LaunchError, UpstreamError, CorpusError) as error:
         named = " (so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)"
         print(f"error: {error}{named if args.past_exp and isinstance(error, UpstreamError) else ''}", file=sys.stderr)
         return 2
@@ -122,7 +123,8 @@ def run(arguments: list[str]) -> None:
 
         hub.lighthubert = lighthubert
         sys.argv = ["python -m lighthubert.superb", *arguments]
-        run_downstream.main()
+        with watched(run_downstream):
+            run_downstream.main()
 
 
 def missing(error: ModuleNotFoundError) -> str:
