@@ -16,6 +16,7 @@ DOORS = {
     "fairseq2": {"data"},
     "soundfile": {"data"},
     "torchaudio": {"data", "checkpoint", "superb"},
+    "jiwer": {"probes"},
     "s3prl": {"superb"},
     "transformers": set(),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from lighthubert.superb import submit, sweep
+from lighthubert.superb.corpora import CorpusError, watched
 from lighthubert.superb.package import CHECKOUT, LaunchError, find_s3prl, missing, opened
 from lighthubert.superb.upstream import UpstreamError, lighthubert
 
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         package = find_s3prl(os.environ.get("S3PRL_ROOT"))
         run([*rest, *command(args, package)])
-    except (LaunchError, UpstreamError) as error:
+    except (LaunchError, UpstreamError, CorpusError) as error:
         named = " (so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)"
         print(f"error: {error}{named if args.past_exp and isinstance(error, UpstreamError) else ''}", file=sys.stderr)
         return 2
@@ -105,7 +106,7 @@ def absolute(path: str | None) -> str | None:
 
 def run(arguments: list[str]) -> None:
     """Hand over to s3prl's runner, which reads sys.argv."""
-    with opened() as s3prl:
+    with opened() as s3prl, watched(s3prl):
         sys.argv = ["python -m lighthubert.superb", *arguments]
         s3prl.main()
 

@@ -15,7 +15,11 @@ from lighthubert.superb import package
 
 RUNNER = """
 import json, sys
+from argparse import Namespace
 from s3prl import hub
+
+def get_downstream_args():
+    return Namespace(downstream="task"), {}, []
 
 def main():
     words = sys.argv[1:]
@@ -109,7 +113,7 @@ def test_a_checkout_that_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_module_that_s3prl_misses(root: Path, line: str, message: str) -> None:
-    (root / "s3prl" / "run_downstream.py").write_text(f"def main():\n    {line}\n")
+    (root / "s3prl" / "run_downstream.py").write_text(f"get_downstream_args = None\ndef main():\n    {line}\n")
     done = launch(root, "-m", "train", "-k", "net.safetensors", "-d", "task")
     assert done.returncode == 2
     assert done.stderr.startswith(message)
