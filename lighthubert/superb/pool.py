@@ -100,6 +100,8 @@ def _serve(connection: Connection, number: int, of: int) -> None:
     """A worker: answers each job with what was wrong, until the other end is closed."""
     os.setpgid(0, 0)  # Ctrl-C is for the sweep's own process, which ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # As in a command of its own: s3prl's readers and matchers inherit the patches, which a spawned child would lack.
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)) // of)))
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
