@@ -1,4 +1,4 @@
-"""Does the probes' score for search order subnets as the whole probe does? python docs/results/scores.py --corpus corpus
+"""Does the score for search order subnets as the whole probe does? python docs/results/scores.py --corpus corpus
 
 From the project's folder, into docs/results/raw/scores.jsonl: the phone probe of largest, middle, smallest and eight
 random subnets of the shipped supernet, with all clips, three seeds and layers 1 to 3, and as `lighthubert.probes.score`
@@ -37,7 +37,9 @@ def main() -> None:
             else:
                 accuracy = score(net, task, *map(int, clips.split(" + ")))
             seconds = round(time.process_time() - start, 1)
-            write("scores", ("net", "clips"), {"net": name, "clips": clips, "accuracy": accuracy, "cpu_seconds": seconds})
+            write(
+                "scores", ("net", "clips"), {"net": name, "clips": clips, "accuracy": accuracy, "cpu_seconds": seconds}
+            )
             print(f"{name}, {clips}: {accuracy:.4f}, {seconds} s", flush=True)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from lighthubert.superb.corpora import CorpusError
 from lighthubert.superb.package import LaunchError, find_s3prl, missing, opened
 from lighthubert.superb.plan import Job
 
@@ -133,7 +134,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return missing(error)
     text = " ".join(str(error).split())
-    return text if isinstance(error, LaunchError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, (LaunchError, CorpusError)) else f"{type(error).__name__}: {text}"
 
 
 def _end_with_parent() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from lighthubert.superb.corpora import watched
 from lighthubert.superb.plan import Job
 from lighthubert.train.state import write_text
 
@@ -129,7 +130,8 @@ def _call(s3prl: ModuleType, arguments: list[str]) -> None:
     argv, isinstance_ = sys.argv, builtins.isinstance  # it wraps the latter once more each time
     sys.argv = ["run_downstream", *arguments]
     try:
-        s3prl.main()
+        with watched(s3prl):
+            s3prl.main()
     finally:
         sys.argv, builtins.isinstance = argv, isinstance_
 

@@ -25,7 +25,7 @@ Run = tuple[Path, subprocess.CompletedProcess[str]]
 def launch(folder: Path, package: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lighthubert.superb", *words]
     environment = os.environ | {"S3PRL_ROOT": str(package.parent)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
