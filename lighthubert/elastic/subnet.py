@@ -21,8 +21,8 @@ Units = range | tuple[int, ...]  # kept units in their new order; a range is tak
 class Subnet:
     """Which of the parent's layers remain, and which units of each of its axes (all of an axis that is not named).
 
-    A layer may lose all its heads or FFN units: the bias of what consumed them remains. scales: axis -> a factor (float)
-    of each kept unit, in their order, 1 where none is named; it multiplies the columns of the matrix that consumes them.
+    A layer may lose all its heads or FFN units: the bias of what consumed them remains. scales: axis -> a factor of
+    each kept unit, in their order, 1 where none is named; it multiplies the columns of the matrix that consumes them.
     """
 
     layers: tuple[int, ...]

@@ -14,34 +14,21 @@ from lighthubert.elastic import Subnet, axis_sizes
 from lighthubert.models import HubertConfig
 from lighthubert.prune.gates import SUBLAYERS, UNITS, Gates, open_probability
 
-COSTS = ("params", "macs")
 REFERENCE = 160000  # samples of the clip that MACs are counted for, 10 s
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What share of a cost must go.
+    """A share of a cost that must go.
 
     cost: "params", or "macs" of a clip of 10 s. part: of the net, "all", "frontend" (up to the projection) or
-    "transformer" (all else). sparsity: the share of it that goes. warmup_steps: it rises to that from 0, linearly.
+    "transformer" (all else). sparsity: the share of it that goes; asked for after warmup_steps, rising linearly from 0.
     """
 
     cost: str
+    part: str
     sparsity: float
-    part: str = "all"
     warmup_steps: int = 0
-
-    def __post_init__(self) -> None:
-        problems = []
-        for key, choices in {"cost": COSTS, "part": cost.PARTS}.items():
-            if getattr(self, key) not in choices:
-                problems.append(f"{key}: must be one of {', '.join(choices)}, got {getattr(self, key)!r}")
-        if not 0 < self.sparsity < 1:
-            problems.append(f"sparsity: must be above 0 and below 1, got {self.sparsity}")
-        if self.warmup_steps < 0:
-            problems.append(f"warmup_steps: must not be negative, got {self.warmup_steps}")
-        if problems:
-            raise ValueError("; ".join(problems))
 
     def of(self, config: HubertConfig, sizes: Mapping[str, Any] | None = None) -> Any:
         """The cost of a net, or of other sizes of it: integers, or tensors with gradients."""
@@ -62,21 +49,22 @@ class Constraint:
         return self.part == "all" or (kind == "conv") == (self.part == "frontend")
 
     def __str__(self) -> str:
-        return f"{self.cost} of {'the net' if self.part == 'all' else 'the ' + self.part}"
+        return self.cost if self.part == "all" else f"{self.part}_{self.cost}"
 
 
 def problems_of(constraints: Sequence[Constraint], units: Sequence[str]) -> list[str]:
     """What does not go together: gates without a constraint, constraints without gates, two for the same units."""
-    problems = [f"units: {u!r} is none of {', '.join((*UNITS, *SUBLAYERS))}" for u in units if u not in UNITS
-                and u not in SUBLAYERS]  # fmt: skip
+    known = (*UNITS, *SUBLAYERS)
+    problems = [f"units: must be some of {', '.join(known)}, got {unit!r}" for unit in units if unit not in known]
     problems += [f"units: {u} needs {axis} too" for u, axis in SUBLAYERS.items() if u in units and axis not in units]
     if problems or not constraints:
         return problems
     for unit in units:
-        if (count := sum(c.covers(unit) for c in constraints)) != 1:
-            problems.append(f"constraints: exactly one must be about {unit}, these are {count}")
+        about = [str(c) for c in constraints if c.covers(unit)]
+        if len(about) != 1:
+            problems.append(f"sparsity: needs exactly one value about units {unit}, got {', '.join(about) or 'none'}")
     idle = [c for c in constraints if not any(c.covers(unit) for unit in units)]
-    return problems + [f"constraints: {c} has none of the units {', '.join(units)}" for c in idle]
+    return problems + [f"sparsity: {c}: none of the units {', '.join(units)} are in that part" for c in idle]
 
 
 def check_budgets(constraints: Sequence[Constraint], gates: Gates) -> None:
@@ -86,7 +74,7 @@ def check_budgets(constraints: Sequence[Constraint], gates: Gates) -> None:
     for c in constraints:
         most = 1 - c.of(config, least) / c.of(config)
         if c.sparsity > most:
-            raise ValueError(f"constraints: {c}: sparsity {c.sparsity}, but at most {most:.3f} can go with these units")
+            raise ValueError(f"sparsity.{c}: at most {most:.3f} can go with these units, got {c.sparsity}")
 
 
 def least_sizes(gates: Gates) -> dict[str, int]:
@@ -98,8 +86,8 @@ def least_sizes(gates: Gates) -> dict[str, int]:
 def lagrangian(
     constraints: Sequence[Constraint], gates: Gates, multipliers: Tensor, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The sum of lambda1 (s - t) + lambda2 (s - t)^2 over the constraints, s a cost's expected sparsity, t the one asked
-    for now; and each s. multipliers (constraints, 2) ascend it, all else descends."""
+    """The sum of lambda1 (s - t) + lambda2 (s - t)^2 over the constraints, s a cost's expected sparsity, t the one
+    asked for now; and each s. multipliers (constraints, 2) ascend it, all else descends."""
     sizes, config = gates.expected_sizes(), gates.config
     total, told = multipliers.new_zeros(()), {}
     for c, (linear, square) in zip(constraints, multipliers, strict=True):

@@ -14,7 +14,7 @@ from lighthubert.prune.gates import Gates
 
 
 class GatedHubert(nn.Module):
-    """hubert holds the weights of all units; head is what the task adds to the net. Without constraints it has no gates.
+    """hubert holds the weights of all units; head is what the task adds to it. Without constraints there are no gates.
 
     gate_lr: the highest learning rate of gates and multipliers; the latter ascend.
     """
@@ -46,7 +46,7 @@ class GatedHubert(nn.Module):
 
     @torch.no_grad()
     def hard_subnet(self, final: bool = False) -> Subnet:
-        """The net as it would be extracted now, as dear as is expected of the gates; in the end, as the constraints ask."""
+        """The net as it would be extracted now, as dear as gates are expected to be; finally, as constraints ask."""
         config, sizes = self.hubert.config, self.gates.expected_sizes()
         budgets = [(c, c.budget(config) if final else float(c.of(config, sizes))) for c in self.constraints]
         return harden(self.gates, budgets) if budgets else Subnet.full(config)

@@ -1,4 +1,4 @@
-"""The command line of the training jobs: recipe and overrides in, one line for whatever is wrong, the loop in a folder."""
+"""The command line of the training jobs: recipe and overrides in, one line for what is wrong, the loop in a folder."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ WRONG: dict[str, tuple[HubertConfig, Subnet, str]] = {
         f"Subnet: conv6: needs {DISTINCT} 15, one or more",
     ),
     "a scale of no axis": (WHOLE, Subnet((0,), {}, {"heads9": torch.ones(1)}), "Subnet: scales: heads9: is no axis"),
-    "a scale of the embedding": (WHOLE, Subnet((0,), {}, {"embed": torch.ones(48)}), "Subnet: scales: embed: is no axis"),
+    "a scale of embed": (WHOLE, Subnet((0,), {}, {"embed": torch.ones(48)}), "Subnet: scales: embed: is no axis"),
     "too many scales": (
         WHOLE,
         Subnet((0,), {"heads0": (1, 3)}, {"heads0": torch.ones(6)}),

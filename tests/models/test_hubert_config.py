@@ -72,7 +72,7 @@ def test_lists_are_tuples() -> None:
     arch = Arch(48, [1, 2, 3], [9, 8, 7], [4, 5], [0, 2, 7])  # type: ignore[arg-type]
     assert arch == OTHER.arch
     assert hash(arch) == hash(OTHER.arch)
-    with pytest.raises(ValueError, match=r"^HubertConfig: num_heads: needs an integer from 0 up for every layer, got \(\);"):
+    with pytest.raises(ValueError, match=r"^HubertConfig: num_heads: needs an integer from 0 up for every layer"):
         HubertConfig(num_heads=[])  # type: ignore[arg-type]
 
 
