@@ -4,8 +4,9 @@ import runpy
 import sys
 
 VERBS = {
-    "prepare": "make a manifest of a folder of audio, of LibriSpeech, or of the Debian speech corpus",
+    "prepare": "make a manifest of a folder of audio, of LibriSpeech, SLURP or the Debian speech corpus",
     "pretrain": "train a HuBERT teacher, or distil a supernet from one (stage 1, stage 2)",
+    "finetune": "learn transcripts or classes of clips from any net; transcribe with it",
     "superb": "train and evaluate a SUPERB task on a net, through s3prl",
     "extract": "write a subnet of a supernet as a standalone file",
 }

@@ -15,7 +15,9 @@ DOORS = {
     "tensorboard": {"train/log"},
     "fairseq2": {"data"},
     "soundfile": {"data"},
-    "torchaudio": {"data", "checkpoint", "superb"},
+    "torchaudio": {"data", "checkpoint", "superb", "objectives/decoding"},
+    "jiwer": {"objectives/decoding"},
+    "tokenizers": {"objectives/vocabulary"},
     "s3prl": {"superb"},
     "transformers": set(),
 }

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lighthubert.models import HubertOutput, valid_mask
-from lighthubert.objectives.vocabulary import PAD, TaskConfig
+from lighthubert.checkpoint import CheckpointError, load_task, save
+from lighthubert.models import Hubert, HubertOutput, valid_mask
+from lighthubert.objectives.vocabulary import PAD, TaskConfig, Vocabulary
+from lighthubert.schema import parse
 
 
 class TaskHead(nn.Module):
@@ -38,6 +43,57 @@ class TaskHead(nn.Module):
             valid = valid_mask(output.lengths, state.shape[1])[:, :, None]
             state = torch.where(valid, state, 0).sum(1) / output.lengths[:, None]
         return self.proj(state)
+
+
+class TaskModel(nn.Module):
+    """A net with the head for a task, and what the head's outputs stand for."""
+
+    def __init__(self, hubert: Hubert, task: TaskConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.hubert, self.task, self.vocabulary = hubert, task, vocabulary
+        self.head = TaskHead(hubert.config.embed_dim, hubert.config.num_layers, len(vocabulary), task)
+
+    @property
+    def checkpoint_layers(self) -> bool:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        return self.hubert.checkpoint_layers
+
+    @checkpoint_layers.setter
+    def checkpoint_layers(self, value: bool) -> None:
+        self.hubert.checkpoint_layers = value
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
+                channel_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """As Hubert's -> logits (B, T, V) or (B, V), valid frames (B,)."""
+        output = self.hubert(waveform, lengths, mask, channel_mask)
+        return self.head(output), output.lengths
+
+    def save(self, path: str | Path) -> None:
+        """Write net, head, task and vocabulary as one native file; `lighthubert.load` reads the net out of it."""
+        about = {"config": asdict(self.task), "vocabulary": self.vocabulary.to_dict()}
+        save(self.hubert, path, task=about, head=self.head)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TaskModel:
+        """A file that `save` wrote, for evaluation. Raises CheckpointError for any other, naming every wrong key."""
+        if not Path(path).exists():
+            raise CheckpointError(f"{path}: no such file or folder")
+        found = load_task(path)
+        if found is None:
+            raise CheckpointError(f"{path}: holds no fine-tuned task; `lighthubert finetune` makes such files")
+        hubert, about, tensors = found
+        try:
+            task = parse(TaskConfig, about.get("config", {}), "config")
+            vocabulary = parse(Vocabulary, about.get("vocabulary", {}), "vocabulary")
+        except ValueError as error:
+            raise CheckpointError(f"{path}: metadata 'lighthubert': task: {error}") from None
+        model = cls(hubert, task, vocabulary)
+        expected = {name: tuple(p.shape) for name, p in model.head.named_parameters()}
+        shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+        if expected != shapes:
+            raise CheckpointError(f"{path}: the head's tensors are {shapes}, its task and net need {expected}")
+        model.head.load_state_dict(tensors)
+        return model.eval()
 
 
 def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ def build_vocabulary(texts: Sequence[str], config: TaskConfig) -> Vocabulary:
     """The vocabulary of training labels: sorted characters or classes, or trained subwords. The same for the same
     texts. ValueError where they do not make one."""
     if config.kind == "classify":
-        if len(classes := sorted(set(texts))) < 2:
+        if len(classes := sorted({words(text) for text in texts})) < 2:
             raise ValueError(f"task.column: {config.column} has a single class, {classes[0]!r}, in the training clips")
         return Vocabulary(tuple(classes))
     if config.tokens == "subwords":
@@ -160,11 +160,12 @@ class Labels:
     """The labels of a manifest that `labelled` made, row by row: as texts, and as token ids."""
 
     def __init__(self, manifest: Manifest, config: TaskConfig, vocabulary: Vocabulary) -> None:
+        self.kind, self.vocabulary = config.kind, vocabulary
         self.texts = [words(text) for text in manifest.columns[config.column]]
         self.ids = vocabulary.encode(self.texts, config.kind)
 
     def of(self, batch: Batch) -> Tensor:
-        """(B, L) int64, on the host: ids of a batch's clips, PAD behind them. Classes: L = 1, PAD for an unknown one."""
+        """(B, L) int64, on the host: ids of the clips, PAD behind them. Classes: L = 1, PAD for an unknown one."""
         rows = [self.ids[row] for row in batch.rows]
         table = torch.full((len(rows), max(map(len, rows), default=0) or 1), PAD)
         for i, ids in enumerate(rows):

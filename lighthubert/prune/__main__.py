@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lighthubert.checkpoint import digest, load_hubert
+from lighthubert.config import make_recipe
 from lighthubert.data import Manifest, eval_batches
 from lighthubert.objectives.vocabulary import build_vocabulary, labelled
 from lighthubert.prune.constraint import check_budgets
@@ -17,7 +18,7 @@ from lighthubert.prune.objective import Pruning
 from lighthubert.prune.recipe import Prune
 from lighthubert.prune.report import report
 from lighthubert.prune.tasks import Distil, Labelled, Task
-from lighthubert.train.launch import command, train_with
+from lighthubert.train import run_job, train_recipe
 
 ABOUT = """\
 Prune channels, heads and FFN units of a net while it learns: HJ-Pruning's Size, SepSize and MACs, and the joint
@@ -30,7 +31,11 @@ The same command on the same run_dir resumes, or says that the run is done. Ctrl
 
 
 def main(argv: list[str] | None = None) -> int:
-    return command("prune", ABOUT, lambda path, values: Prune, prune, argv)
+    return run_job("prune", ABOUT, read, prune, argv)
+
+
+def read(path: str, values: dict[str, Any]) -> Prune:
+    return make_recipe(path, values, Prune)
 
 
 def prune(recipe: Prune, device: torch.device) -> None:
@@ -52,7 +57,7 @@ def prune(recipe: Prune, device: torch.device) -> None:
     constraints = recipe.sparsity.constraints
     model = GatedHubert(net, task.head, constraints, recipe.units, recipe.gate_lr, recipe.seed)
     check_budgets(constraints, model.gates)
-    if train_with(Pruning(model.to(device), task, valid, recipe.data), recipe, train, content):
+    if train_recipe(Pruning(model.to(device), task, valid, recipe.data), recipe, train, content):
         report(model.cpu(), recipe.init, Path(recipe.run_dir), next(eval_batches(valid, recipe.data)))
 
 
