@@ -7,6 +7,7 @@ VERBS = {
     "prepare": "make a manifest of a folder of audio, of LibriSpeech, SLURP or the Debian speech corpus",
     "pretrain": "train a HuBERT teacher, or distil a supernet from one (stage 1, stage 2)",
     "finetune": "learn transcripts or classes of clips from any net; transcribe with it",
+    "prune": "prune channels, heads and FFN units of a net while it learns a task or from a teacher",
     "superb": "train and evaluate a SUPERB task on a net, through s3prl",
     "extract": "write a subnet of a supernet as a standalone file",
 }

@@ -27,14 +27,13 @@ class _Skeletons(threading.local):
 _skeletons = _Skeletons()
 
 
-def run(
-    hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
-) -> HubertOutput:
+def run(hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
+        channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
     """The outputs of a subnet, with gradients into the weights of `hubert`; arguments and errors as in Hubert."""
     net = _skeletons.of(subnet.config(hubert.config)).train(hubert.training)
     net.checkpoint_layers = hubert.checkpoint_layers
     params = select(dict(hubert.named_parameters()), subnet, hubert.config)
-    return functional_call(net, params, (waveform, lengths, mask), strict=True)
+    return functional_call(net, params, (waveform, lengths, mask, channel_mask), strict=True)
 
 
 class Supernet(nn.Module):

@@ -45,14 +45,5 @@ def run_vocabulary(recipe: Finetune, train: Manifest) -> Vocabulary:
 
 def take_head(model: TaskModel, init: str) -> None:
     """Go on with a fine-tuned file's head; a warning says why it starts anew."""
-    source = TaskModel.load(init)
-    pairs = {
-        "task.kind": (source.task.kind, model.task.kind),
-        "task.layers": (source.task.layers, model.task.layers),
-        "vocabulary": (source.vocabulary, model.vocabulary),
-    }
-    if differing := [key for key, (theirs, ours) in pairs.items() if theirs != ours]:
-        if distributed.rank() == 0:
-            logger.warning("init %r: its head starts anew, for it has another %s", init, ", ".join(differing))
-        return
-    model.head.load_state_dict(source.head.state_dict())
+    if (differing := model.take_head(init)) and distributed.rank() == 0:
+        logger.warning("init %r: its head starts anew, for it has another %s", init, ", ".join(differing))

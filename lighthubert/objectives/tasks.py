@@ -95,6 +95,18 @@ class TaskModel(nn.Module):
         model.head.load_state_dict(tensors)
         return model.eval()
 
+    def take_head(self, path: str | Path) -> list[str]:
+        """Go on with the head of a file that `save` wrote; what it has another one of, where it does not fit."""
+        source = TaskModel.load(path)
+        pairs = {
+            "task.kind": (source.task.kind, self.task.kind),
+            "task.layers": (source.task.layers, self.task.layers),
+            "vocabulary": (source.vocabulary, self.vocabulary),
+        }
+        if not (differing := [key for key, (theirs, ours) in pairs.items() if theirs != ours]):
+            self.head.load_state_dict(source.head.state_dict())
+        return differing
+
 
 def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
     """The loss of each clip, (B,) float32: a sum over its tokens (CTC), or the cross-entropy of its class.

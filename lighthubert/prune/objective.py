@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lighthubert.data import Batch, DataConfig, Manifest, eval_batches
+from lighthubert.data import Batch
 from lighthubert.elastic import axis_sizes, run
 from lighthubert.prune.constraint import lagrangian
 from lighthubert.prune.model import GatedHubert
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 class Pruning:
     """Implements train.Objective. Without constraints it trains a net as it is."""
 
-    def __init__(self, model: GatedHubert, task: Task, valid: Manifest, data: DataConfig) -> None:
-        self.model, self.task, self.valid, self.data = model, task, valid, data
+    def __init__(self, model: GatedHubert, task: Task) -> None:
+        self.model, self.task = model, task
 
     def counts(self, batch: Batch, step: int) -> Tensor:
         """(2,) what the task's loss is a mean over, and clips."""
@@ -38,7 +37,8 @@ class Pruning:
         model = self.model
         things, clips = totals.tolist()
         share = len(batch.rows) / clips
-        output = run(model.hubert, model.subnet(step), batch.waveform, batch.lengths)
+        masks = (None if m is None else m.to(batch.waveform.device) for m in self.task.masks(batch))
+        output = run(model.hubert, model.subnet(step), batch.waveform, batch.lengths, *masks)
         loss = self.task.loss(output, batch) / max(things, 1.0)
         parts = {"loss/task": loss.detach()}
         if model.constraints:
@@ -48,16 +48,9 @@ class Pruning:
         yield loss, parts
 
     def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
-        """The held-out loss of the net as it would be extracted now, its sizes, and the constraints."""
-        model, sums = self.model, defaultdict[str, float](float)
-        counts = defaultdict[str, float](float)
-        subnet, device = model.hard_subnet(), next(model.parameters()).device
-        for batch in itertools.islice(eval_batches(self.valid, self.data), rank, None, world):
-            count, batch = self.task.count(batch, held_out=True), batch.to(device)
-            output = run(model.hubert, subnet, batch.waveform, batch.lengths)
-            sums["held_out_loss"] += float(self.task.loss(output, batch, held_out=True))
-            counts["held_out_loss"] += count
-        values = {key: (value, counts[key]) for key, value in sums.items()}
+        """The task's figures of the net as it would be extracted now, its sizes, and the constraints."""
+        model, subnet = self.model, self.model.hard_subnet()
+        values = self.task.evaluate(partial(run, model.hubert, subnet), rank, world)
         if not model.constraints:
             return values
         config = subnet.config(model.hubert.config)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lighthubert.data import DataConfig
-from lighthubert.objectives import DistanceConfig
-from lighthubert.objectives.vocabulary import TaskConfig
+from lighthubert.objectives import DistanceConfig, MaskConfig, TaskConfig
 from lighthubert.prune.constraint import Constraint, problems_of
 from lighthubert.prune.gates import UNITS
 from lighthubert.train import TrainConfig
@@ -72,6 +71,7 @@ class Prune:
     run_dir: where everything of the run is written; the same command on the same folder resumes.
     init: the net that is pruned, a file or folder of any known layout, or the name of a torchaudio bundle.
     train_manifest, valid_manifest: TSV files. task: what is learnt of labelled clips; distill: what of a teacher.
+    masks: what a task's training hides of clips. A fine-tuned `init` of the same task gives its head too.
     sparsity: what must go; left out, nothing is pruned, and the run is the training that follows pruning.
     units: what has gates: "conv" (channels), "heads", "ffn" (units of it); whole sub-layers too with "attention",
     "feed_forward". gate_lr: the highest learning rate of gates and of the constraints' multipliers.
@@ -85,6 +85,7 @@ class Prune:
     seed: int = 1
     distill: DistillConfig | None = None
     task: TaskConfig | None = None
+    masks: MaskConfig = field(default_factory=MaskConfig)
     sparsity: Sparsity = field(default_factory=Sparsity)
     units: list[str] = field(default_factory=lambda: list(UNITS))
     gate_lr: float = 0.02

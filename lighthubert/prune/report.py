@@ -16,9 +16,10 @@ from lighthubert.models.config import brief
 from lighthubert.prune.constraint import Constraint
 from lighthubert.prune.model import GatedHubert
 from lighthubert.prune.plots import widths
+from lighthubert.prune.tasks import Task
 
 
-def report(model: GatedHubert, init: str, run_dir: Path, batch: Batch) -> None:
+def report(model: GatedHubert, task: Task, init: str, run_dir: Path, batch: Batch) -> None:
     """Write pruned.safetensors, and with constraints arch.yaml, report.png and ordered.safetensors; say what they are.
 
     batch: held-out clips, on which the file is compared with the net that it was taken from.
@@ -27,7 +28,7 @@ def report(model: GatedHubert, init: str, run_dir: Path, batch: Batch) -> None:
     whole, path = model.hubert.config, run_dir / "pruned.safetensors"
     subnet = model.hard_subnet(final=True)
     net = extract(model.hubert, subnet)
-    save(net, path)
+    task.save(net, path)
     with torch.no_grad():
         kept = load_hubert(path)(batch.waveform, batch.lengths).last_hidden_state
         gated = run(model.hubert, subnet, batch.waveform, batch.lengths).last_hidden_state
