@@ -19,14 +19,14 @@ from lighthubert.checkpoint.pickles import LEGACY, ZIP, read_pickle
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
 
-BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE")
+BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
 def load(path: str | Path) -> Hubert | Supernet:
     """The net or supernet of a file or folder, in fp32, for evaluation.
 
-    Reads our own files, the released LightHuBERT files, fairseq HuBERT, Hugging Face folders of HuBERT and
-    data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
+    Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
+    HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
     Raises CheckpointError that names the file and lists every key that does not fit.
     """
     path = Path(path)
@@ -65,7 +65,7 @@ def load_task(path: str | Path) -> tuple[Hubert, dict[str, Any], dict[str, Any]]
 
 
 def load_teacher(name: str | Path) -> Hubert | Supernet:
-    """`load`, and by name the bundles of torchaudio (HUBERT_BASE, HUBERT_LARGE, HUBERT_XLARGE), which it downloads."""
+    """`load`, and by name bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which it downloads."""
     if str(name) in BUNDLES and not Path(name).exists():
         return _load_bundle(str(name))
     return load(name)
