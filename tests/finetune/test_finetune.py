@@ -1,5 +1,6 @@
 """The job on real clips: it learns, keeps still what is frozen, and what it writes can be used."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_what_is_frozen_stays(tmp_path: Path, world: Path) -> None:
         assert same == (convs if moved else before.keys())
         states = sorted((folder / "run" / "checkpoints").glob("*.pt"))
         heads = [torch.load(path, weights_only=True)["model"]["head.proj.weight"] for path in states]
-        assert all(not torch.equal(a, b) for a, b in zip(heads, heads[1:], strict=False))
+        assert all(not torch.equal(a, b) for a, b in itertools.pairwise(heads))
 
 
 def test_a_fine_tuned_file_is_a_net_too(tmp_path: Path, world: Path) -> None:
