@@ -37,7 +37,8 @@ CASES = {  # arguments: how the message begins
     "r.yaml task.kind=gan": "r.yaml: task.kind: must be one of ctc, classify, got 'gan'",
     "r.yaml task.tokens=bytes": "r.yaml: task.tokens: must be one of characters, subwords, got 'bytes'",
     "r.yaml task.layers=first task.num_subwords=1": (
-        "r.yaml: task.layers: must be one of last, weighted, got 'first'; task.num_subwords: must be at least 2, "),
+        "r.yaml: task.layers: must be one of last, weighted, got 'first'; task.num_subwords: must be at least 2, "
+    ),
     "r.yaml freeze_steps=-1": "r.yaml: freeze_steps: must not be negative, got -1",
     "r.yaml masks.time_prob=2": "r.yaml: masks.time_prob: must lie within 0 and 1, got 2.0",
     "r.yaml masks.channel_length=0": "r.yaml: masks.channel_length: must be positive, got 0",
@@ -85,9 +86,7 @@ def _joined(words: list[str]) -> list[str]:
     return joined
 
 
-def test_labels_that_changed_are_refused(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_labels_that_changed_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Under the same name, with the same clips."""
     train = Path(tmp_path / "train.tsv")
     train.write_text((world / "train.tsv").read_text())

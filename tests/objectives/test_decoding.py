@@ -69,7 +69,7 @@ def test_words_of_subwords() -> None:
 
 
 def test_a_language_model_finds_words(tmp_path: Path) -> None:
-    """"abb" is none; the word that fits best takes its place, at its time."""
+    """ "abb" is none; the word that fits best takes its place, at its time."""
     (tmp_path / "lm.arpa").write_text(ARPA)
     said = "__aab_b__▁_b__a▁▁__"
     decode = beam_search(CHARACTERS, tmp_path / "lm.arpa")
