@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from labelled_world import classes, task_values, write_yaml
 
 from lighthubert.data import Manifest
@@ -20,6 +22,7 @@ def folder(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("r", "c"):
         assert main([str(folder / f"{name}.yaml"), f"run_dir={folder / name}"]) == 0
     (folder / "text.wav").write_text("no audio")
+    soundfile.write(folder / "short.wav", np.zeros(300), 16000)
     (folder / "lm.bin").write_bytes(bytes(range(256)))
     (folder / "no_label.tsv").write_text("path\tsamples\nx.wav\t16000\n")
     return folder
@@ -56,6 +59,7 @@ CASES = {  # arguments: how the message begins
     "transcribe {world}/net.safetensors {clip}": "{world}/net.safetensors: holds no fine-tuned task; ",
     "transcribe r/model.safetensors gone.wav": "gone.wav: No such file or directory",
     "transcribe r/model.safetensors text.wav": "text.wav: cannot be decoded: ",
+    "transcribe r/model.safetensors short.wav": "short.wav: too short: 300 samples at 16 kHz, one frame needs 400",
     "transcribe r/model.safetensors {clip} --lm gone.arpa": "[Errno 2] No such file or directory: 'gone.arpa'",
     "transcribe r/model.safetensors {clip} --lm lm.bin": "lm.bin: no \\1-grams of words: not an n-gram model in ARPA",
     "transcribe c/model.safetensors {clip} --lm lm.bin": "--lm: c/model.safetensors tells classes, not texts",
