@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.data import DataConfig, Manifest, load_audio
+from lighthubert.data import SAMPLE_RATE, DataConfig, Manifest, load_audio
+from lighthubert.models import receptive_field
 from lighthubert.objectives import Decode, Labels, TaskModel, evaluate_task, greedy, labelled
 from lighthubert.objectives.decoding import beam_search, best_classes, path_text, path_words
 from lighthubert.train import USER_ERRORS
@@ -64,12 +66,16 @@ def _decode(model: TaskModel, args: argparse.Namespace) -> Decode:
 @torch.no_grad()
 def transcribe(model: TaskModel, path: Path, decode: Decode = greedy) -> str:
     """A file's text and a line "start end word" for each of its words, in seconds; or its class and how probable."""
-    logits, frames = model(load_audio(path)[None])
+    waveform, config = load_audio(path), model.hubert.config
+    if len(waveform) < (shortest := receptive_field(config)):
+        raise ValueError(f"{path}: too short: {len(waveform)} samples at 16 kHz, one frame needs {shortest}")
+    logits, frames = model(waveform[None])
     if model.task.kind == "classify":
         ((name, probability),) = best_classes(logits, model.vocabulary)
         return f"{path}\t{name}\t{probability:.3f}"
     (found,) = decode(logits, frames)
-    lines = [f"  {word.start:7.2f} {word.end:7.2f}  {word.word}" for word in path_words(found, model.vocabulary)]
+    said = path_words(found, model.vocabulary, math.prod(config.conv_strides) / SAMPLE_RATE)
+    lines = [f"  {word.start:7.2f} {word.end:7.2f}  {word.word}" for word in said]
     return "\n".join([f"{path}\t{path_text(found, model.vocabulary)}", *lines])
 
 

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from lighthubert.objectives.vocabulary import BLANK, SPACE, Vocabulary, words
 
-FRAME_SECONDS = 0.02
-
 
 @dataclass(frozen=True)
 class Token:
@@ -32,7 +30,7 @@ Decode = Callable[[Tensor, Tensor], list[TokenPath]]  # logits (B, T, V), frames
 
 @dataclass(frozen=True)
 class Word:
-    """A word and when it is said, in seconds from the clip's start, to 20 ms."""
+    """A word and when it is said, in seconds from the clip's start, to a frame."""
 
     word: str
     start: float
@@ -55,23 +53,23 @@ def path_text(path: TokenPath, vocabulary: Vocabulary) -> str:
     return vocabulary.text([token.id for token in path])
 
 
-def path_words(path: TokenPath, vocabulary: Vocabulary) -> list[Word]:
+def path_words(path: TokenPath, vocabulary: Vocabulary, frame_seconds: float) -> list[Word]:
     """The words of a path: from the first frame of their first token to the last one of their last."""
-    return list(_words(path, vocabulary))
+    return [Word(word, start * frame_seconds, end * frame_seconds) for word, start, end in _words(path, vocabulary)]
 
 
-def _words(path: TokenPath, vocabulary: Vocabulary) -> Iterator[Word]:
+def _words(path: TokenPath, vocabulary: Vocabulary) -> Iterator[tuple[str, int, int]]:
     spelt, start, end = "", 0, 0
     for token in path:
         name = vocabulary.names[token.id]
         if name.startswith(SPACE) and spelt:
-            yield Word(spelt, start * FRAME_SECONDS, end * FRAME_SECONDS)
+            yield spelt, start, end
             spelt = ""
         if letters := name.replace(SPACE, ""):
             start = start if spelt else token.start
             spelt, end = spelt + letters, token.end
     if spelt:
-        yield Word(spelt, start * FRAME_SECONDS, end * FRAME_SECONDS)
+        yield spelt, start, end
 
 
 def beam_search(vocabulary: Vocabulary, lm: str | Path, lm_weight: float = 2.0, word_score: float = 0.0,

@@ -41,7 +41,7 @@ class TaskHead(nn.Module):
             state = torch.stack([w * s for w, s in zip(weights, output.hidden_states, strict=True)]).sum(0)
         if self.kind == "classify":
             valid = valid_mask(output.lengths, state.shape[1])[:, :, None]
-            state = torch.where(valid, state, 0).sum(1) / output.lengths[:, None]
+            state = torch.where(valid, state.float(), 0).sum(1) / output.lengths[:, None]
         return self.proj(state)
 
 

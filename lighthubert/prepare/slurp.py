@@ -40,7 +40,7 @@ def prepare_slurp(root: Path, out: Path, jobs: int) -> None:
 def read_recordings(root: Path, name: str) -> dict[Path, dict[str, str]]:
     """Audio file -> the columns of its sentence. Raises PrepareError that names file and line of a wrong entry."""
     path = root / "dataset" / "slurp" / f"{name}.jsonl"
-    clips = {}
+    clips: dict[Path, dict[str, str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             entry = json.loads(line)

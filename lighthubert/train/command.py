@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -67,7 +67,7 @@ def run_job(job: str, about: str, read: Callable[[str, dict[str, Any]], R], work
     return 0
 
 
-def train_recipe(objective: Objective, recipe: Recipe, clips: Manifest, content: Mapping[str, Any]) -> bool:
+def train_recipe(objective: Objective, recipe: Recipe, clips: Manifest, content: dict[str, Any]) -> bool:
     """Run the loop; True on rank 0 if the run is finished. content: what else must stay the same to resume.
 
     config.yaml in the run's folder says what is trained there.

@@ -21,7 +21,7 @@ def write_labelled_world(folder: Path) -> Path:
         rows = [
             {"path": str(Path(clips.file_path(row)).resolve()), "samples": clips.samples[row],
              "text": clips.columns["transcript"][row], "language": clips.columns["language"][row]}
-            for row in sum(chosen, [])
+            for rows_of_language in chosen for row in rows_of_language
         ]  # fmt: skip
         write_manifest(folder / f"{name}.tsv", COLUMNS, rows)
     return folder

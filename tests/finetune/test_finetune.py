@@ -1,5 +1,6 @@
 """The job on real clips: it learns, keeps still what is frozen, and what it writes can be used."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_what_is_frozen_stays(tmp_path: Path, world: Path) -> None:
         assert same == (convs if moved else before.keys())
         states = sorted((folder / "run" / "checkpoints").glob("*.pt"))
         heads = [torch.load(path, weights_only=True)["model"]["head.proj.weight"] for path in states]
-        assert all(not torch.equal(a, b) for a, b in zip(heads, heads[1:], strict=False))
+        assert all(not torch.equal(a, b) for a, b in itertools.pairwise(heads))
 
 
 def test_a_fine_tuned_file_is_a_net_too(tmp_path: Path, world: Path) -> None:
@@ -133,7 +134,8 @@ def test_a_head_goes_on_where_it_fits(tmp_path: Path, world: Path, caplog: pytes
     assert "its head starts anew, for it has another task.kind, task.layers, vocabulary" in caplog.text
 
 
-def test_two_kills(tmp_path: Path, world: Path) -> None:
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_two_kills(tmp_path: Path, world: Path, ranks: int) -> None:
     """A run that was killed ends with the bits of one that was not, over the end of the frozen steps."""
     fat = random_hubert(lh.HubertConfig.from_dict({**TEACHER, "ffn_dim": [9000] * 5, "dropout": 0.1}))
     lh.save(fat, tmp_path / "fat.safetensors")
@@ -142,7 +144,7 @@ def test_two_kills(tmp_path: Path, world: Path) -> None:
                          train={"steps": 16, "save_every": 3, "eval_every": 8})  # fmt: skip
     words = ["-m", "lighthubert.finetune", str(write_yaml(tmp_path / "recipe.yaml", values))]
     preload = ("lighthubert.finetune.init", "torch._dynamo", "torch.utils.tensorboard", "jiwer", "rich.table")
-    harness.Series(words, str(tmp_path), kills=2, preload=preload).prove()
+    harness.Series(words, str(tmp_path), kills=2, ranks=ranks, preload=preload).prove()
     whole, killed = (tmp_path / name / "model.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == killed.read_bytes()
 

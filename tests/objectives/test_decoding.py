@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lighthubert.objectives import Vocabulary, greedy
+from lighthubert.objectives import TaskConfig, Vocabulary, build_vocabulary, greedy
 from lighthubert.objectives.decoding import Word, beam_search, error_rates, path_text, path_words, read_arpa_words
 
 CHARACTERS = Vocabulary(("<blank>", "a", "b", "▁"))
@@ -54,7 +54,7 @@ def test_words_have_the_times_of_their_frames() -> None:
     said = "__aab_b__▁_b__a▁▁__"
     (path,) = greedy(logits_of(said, padding=4), torch.tensor([len(said)]))
     assert path_text(path, CHARACTERS) == "abb ba"
-    words = path_words(path, CHARACTERS)
+    words = path_words(path, CHARACTERS, 0.02)
     assert [w.word for w in words] == ["abb", "ba"]
     times = [time for w in words for time in (w.start, w.end)]
     assert times == pytest.approx([2 * 0.02, 7 * 0.02, 11 * 0.02, 15 * 0.02])
@@ -64,21 +64,35 @@ def test_words_of_subwords() -> None:
     vocabulary = Vocabulary(("<blank>", "▁a", "b", "▁ba"))
     (path,) = greedy(logits_of("_ab_ba_▁b"), torch.tensor([9]))
     assert path_text(path, vocabulary) == "abb a bab"
-    assert [word.word for word in path_words(path, vocabulary)] == ["abb", "a", "bab"]
-    assert path_words([], vocabulary) == []
+    assert [word.word for word in path_words(path, vocabulary, 0.02)] == ["abb", "a", "bab"]
+    assert path_words([], vocabulary, 0.02) == []
 
 
 def test_a_language_model_finds_words(tmp_path: Path) -> None:
-    """"abb" is none; the word that fits best takes its place, at its time."""
+    """ "abb" is none; the word that fits best takes its place, at its time."""
     (tmp_path / "lm.arpa").write_text(ARPA)
     said = "__aab_b__▁_b__a▁▁__"
     decode = beam_search(CHARACTERS, tmp_path / "lm.arpa")
     (path,) = decode(logits_of(said, padding=4), torch.tensor([len(said)]))
     assert path_text(path, CHARACTERS) == "ab ba"
-    first, second = path_words(path, CHARACTERS)
+    first, second = path_words(path, CHARACTERS, 0.02)
     assert first.start == pytest.approx(2 * 0.02)
     assert second.start == pytest.approx(11 * 0.02)
     assert isinstance(first, Word)
+
+
+def test_a_language_model_of_subwords(tmp_path: Path) -> None:
+    """Here no token stands between words."""
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    vocabulary = build_vocabulary(["ab ba ab"] * 3, TaskConfig(tokens="subwords", num_subwords=6))
+    pieces = vocabulary.encode(["ab ba"], "ctc")[0]
+    logits = torch.full((1, 2 * len(pieces), 6), -5.0)
+    logits[0, 1::2, 0] = 5.0
+    logits[0, range(0, 2 * len(pieces), 2), pieces] = 5.0
+    (path,) = beam_search(vocabulary, tmp_path / "lm.arpa")(logits, torch.tensor([logits.shape[1]]))
+    assert [token.id for token in path] == pieces
+    assert [token.start for token in path] == list(range(0, 2 * len(pieces), 2))
+    assert [word.word for word in path_words(path, vocabulary, 0.02)] == ["ab", "ba"]
 
 
 def test_words_of_a_model(tmp_path: Path) -> None:

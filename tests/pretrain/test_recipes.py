@@ -16,10 +16,11 @@ from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+OTHER_JOBS = ("finetune", "prune")
 NAMES = sorted(
     path.relative_to(RECIPES).with_suffix("").as_posix()
     for path in RECIPES.rglob("*.yaml")
-    if not path.name.startswith(("finetune", "prune"))
+    if not path.name.startswith(OTHER_JOBS)
 )
 PUBLISHED = {"HUBERT_BASE": lh.HubertConfig.base, "HUBERT_LARGE": lh.HubertConfig.large}
 MINI_TEACHER = "checkpoints/hubert-mini.safetensors"
