@@ -1,5 +1,5 @@
 """What a net costs: parameters and multiply-accumulates (MACs), exactly, from one polynomial over its widths."""
 
-from lighthubert.cost.polynomial import Sizes, macs, num_params, superb_macs
+from lighthubert.cost.polynomial import PARTS, Sizes, in_part, macs, num_params, superb_macs
 
-__all__ = ["Sizes", "macs", "num_params", "superb_macs"]
+__all__ = ["PARTS", "Sizes", "in_part", "macs", "num_params", "superb_macs"]

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lighthubert.checkpoint import save
-from lighthubert.config import ConfigError, make_recipe, read_values, write_yaml
-from lighthubert.data import BadDataError, Manifest, Reader
+from lighthubert.checkpoint import digest, load_hubert, save
+from lighthubert.config import ConfigError, make_recipe
+from lighthubert.data import Manifest
 from lighthubert.elastic import SearchSpace
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, load_hubert, require_sizes
+from lighthubert.pretrain.init import build_supernet, require_sizes
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
-from lighthubert.train import Objective, StateError, TrainingError, distributed, locked, run
-from lighthubert.train.state import digest
+from lighthubert.train import distributed, run_job, train_recipe
 
 ABOUT = """\
 Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.
@@ -35,29 +30,11 @@ The same command on the same run_dir resumes, or says that the run is done. Ctrl
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m lighthubert.pretrain", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recipe", metavar="RECIPE.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="replaces a value of the recipe")
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        values = read_values(args.recipe, args.overrides)
-        recipe = make_recipe(args.recipe, values, schema_of(args.recipe, values))
-        # Held from the first label to the last file of the report, not only while it trains.
-        with distributed.session() as device, locked(Path(recipe.run_dir)):
-            if isinstance(recipe, Distill):
-                distill(recipe, device)
-            else:
-                units(recipe, device)
-    except (ValueError, OSError, ImportError, BadDataError, StateError, TrainingError) as error:
-        # of configs and sizes; files; packages that are not installed; the run
-        # Most errors are the same on all ranks, but torchrun ends the slower ones before they can say theirs.
-        rank = os.environ.get("RANK", "0")
-        print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_job("pretrain", ABOUT, read, lambda r, d: distill(r, d) if isinstance(r, Distill) else units(r, d), argv)
+
+
+def read(path: str, values: dict[str, Any]) -> Distill | Units:
+    return make_recipe(path, values, schema_of(path, values))
 
 
 def schema_of(path: str, values: dict[str, Any]) -> type[Distill] | type[Units]:
@@ -77,7 +54,7 @@ def distill(recipe: Distill, device: torch.device) -> None:
     objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
     # A file may change under its name: the run is of this space and of these weights of the teacher.
     content = {"space": space.to_dict(), "teacher_weights": digest(teacher)}
-    if train_with(objective, recipe, train, content):
+    if train_recipe(objective, recipe, train, content):
         supernet.cpu()
         save(supernet, Path(recipe.run_dir) / "supernet.safetensors")
         report(supernet, Path(recipe.run_dir), valid, recipe.data, recipe.eval_archs)
@@ -95,24 +72,10 @@ def units(recipe: Units, device: torch.device) -> None:
         require_sizes(recipe.init, source.config, recipe.model)
         model.hubert.load_state_dict(source.state_dict())
         content["init_weights"] = digest(source)
-    if train_with(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
+    if train_recipe(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)
         print(f"{path}: the trained HuBERT")
-
-
-def train_with(objective: Objective, recipe: Distill | Units, clips: Manifest, content: dict[str, Any]) -> bool:
-    """Run the loop; True on rank 0 if the run is finished. content: what else must stay the same to resume."""
-    rank, world = distributed.rank(), distributed.world()
-    run_dir, values = Path(recipe.run_dir), asdict(recipe)
-    reader = Reader(clips, recipe.data, seed=recipe.seed, rank=rank, world=world)
-    same = {k: v for k, v in values.items() if k not in ("run_dir", "train", "seed", "data")} | content
-    if rank == 0:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if not any((run_dir / "checkpoints").glob("step_*.pt")):  # nothing was trained yet with another recipe
-            write_yaml(run_dir / "config.yaml", values)
-    result = run(objective, reader, recipe.train, run_dir=run_dir, seed=recipe.seed, recipe=same)
-    return result.finished and rank == 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -129,9 +128,3 @@ def require_sizes(name: str, found: HubertConfig, wanted: HubertConfig) -> None:
     """Raise ValueError that names every key in which a file differs from the recipe's model."""
     if rows := differing(found, wanted):
         raise ValueError(f"init {name!r}: not the sizes of model: " + "; ".join(rows))
-
-
-def load_hubert(name: str | Path) -> Hubert:
-    """A teacher; the net that holds the weights, where the file is a supernet."""
-    source = load_teacher(name)
-    return source.hubert if isinstance(source, Supernet) else source

@@ -1,25 +1,14 @@
-"""Pictures of a run: held-out losses over steps, and against cost."""
+"""Pictures of a finished distillation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lighthubert.train.figure import new_figure
+from lighthubert.train.plots import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Every held-out loss of a run over its steps; history: entries of evals.jsonl."""
-    figure, (ax,) = new_figure()
-    for name in sorted(history[0]["values"]):
-        if "loss" in name:
-            ax.plot([e["step"] for e in history], [e["values"].get(name) for e in history], marker=".", label=name)
-    ax.set(xlabel="step", ylabel="held-out loss")
-    ax.legend(fontsize="small")
-    return figure
 
 
 def stages(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figure:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss, linear
 from torch.nn.utils.rnn import pad_sequence
 
+from lighthubert.objectives.decoding import error_rates
 from lighthubert.probes.classify import draw
 from lighthubert.probes.features import Represent, collect
 from lighthubert.probes.scores import Score, chosen_layer
@@ -121,6 +122,5 @@ def greedy(scores: Tensor) -> list[int]:
 
 def error_rate(said: Sequence[str], read: Sequence[str]) -> float:
     """Character errors of all clips over all characters."""
-    import jiwer
-
-    return float(jiwer.cer(list(said), list(read)))
+    errors, characters = error_rates(read, said)["cer"]
+    return errors / characters

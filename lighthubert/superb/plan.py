@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from lighthubert import cost
+from lighthubert.checkpoint import digest
 from lighthubert.config import read_yaml, write_yaml
 from lighthubert.superb.benchmark import BENCHMARK, FOLDS, Benchmark
 from lighthubert.superb.package import CHECKOUT, LaunchError
 from lighthubert.superb.recipe import Net, Sweep, TaskConfig
 from lighthubert.superb.upstream import UpstreamError, lighthubert
-from lighthubert.train.state import digest, fingerprint, require_same, write_text
+from lighthubert.train.state import fingerprint, require_same, write_text
 
 OPEN_SECTIONS = ("optimizer", "scheduler", "specaug")  # s3prl hands their keys on to whatever they name
 

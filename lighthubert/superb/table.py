@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lighthubert.superb.benchmark import BENCHMARK, Metric
 from lighthubert.superb.plan import Job
 from lighthubert.superb.recipe import Bounds, Reference
-from lighthubert.train.figure import new_figure
+from lighthubert.train.plots import new_figure
 from lighthubert.train.state import write_text
 
 if TYPE_CHECKING:

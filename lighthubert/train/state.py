@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import nn
 
 from lighthubert.train import distributed
 
@@ -123,14 +122,6 @@ def fingerprint(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif prefix + key not in FREE_KEYS:
             flat[prefix + key] = json.dumps(value, default=str)
     return flat
-
-
-def digest(net: nn.Module) -> str:
-    """Hash of a net's weights: what a run is of, whatever the file's name."""
-    sha = hashlib.sha256()
-    for parameter in net.parameters():
-        sha.update(parameter.detach().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]
 
 
 def require_same(run_dir: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
