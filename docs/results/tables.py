@@ -95,6 +95,10 @@ def targets() -> str:
 
 
 NETS = ("MFCC", "random", "teacher", "largest", "middle", "smallest")
+ALONE = {
+    f"runs/mini/alone_{net}_clips/supernet.safetensors:alone": f"{net} alone, as many clips"
+    for net in ("middle", "smallest")
+}
 TASKS = {"phones_narrow": "phones, narrowband", "text": "character error rate"}
 
 
@@ -106,7 +110,7 @@ def probes(nets: Sequence[str], tasks: Sequence[str] = ("characters", "intents",
         for context in (1, 5, 11):
             found = [scores.get((net, context, task)) for task in tasks]
             if any(found):
-                name = f"{net}, {context} frames side by side" if context > 1 else net
+                name = f"{net}, {context} frames side by side" if context > 1 else ALONE.get(net, net)
                 rows.append([name, *(f"{spread(metric(s))} ({s['layer']})" if s else "" for s in found)])
     return table(["", *(TASKS.get(task, task) for task in tasks)], rows)
 
@@ -195,7 +199,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "probes": lambda: probes(NETS),
     "probes_text": lambda: probes(NETS, ("text",)),
     "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
-    "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest")),
+    "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest", *ALONE)),
     "scores": scores,
     "units": units,
     "teacher_1": lambda: teacher_curve("teacher_1"),
