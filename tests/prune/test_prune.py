@@ -149,7 +149,8 @@ def write_labels(world: Path, folder: Path) -> dict[str, str]:
 
     for name in ("train", "valid"):
         clips = Manifest.read(world / f"{name}.tsv")
-        rows = [{"path": clips.file_path(i), "samples": clips.samples[i], "text": "ab ba"[: 2 + i % 3], "kind": "ab"[i % 2]}
+        rows = [{"path": clips.file_path(i), "samples": clips.samples[i], "text": "ab ba"[: 2 + i % 3],
+                 "kind": "ab"[i % 2]}
                 for i in range(len(clips))]  # fmt: skip
         write_manifest(folder / f"{name}.tsv", ("path", "samples", "text", "kind"), rows)
     return {f"{name}_manifest": str(folder / f"{name}.tsv") for name in ("train", "valid")}
