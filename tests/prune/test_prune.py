@@ -109,7 +109,7 @@ def command(world: Path, folder: Path) -> list[str]:
     return ["-m", "lighthubert.prune", str(write_yaml(folder / "recipe.yaml", values))]
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, world: Path, ranks: int) -> None:
     """Weights, gates, multipliers and their moments, and the files."""
     harness.Series(command(world, tmp_path), str(tmp_path), kills=2, ranks=ranks, preload=PRELOAD).prove()
@@ -117,6 +117,7 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path, world: Path, ranks: 
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one_with_twice_the_batches(tmp_path: Path, world: Path) -> None:
     """Gates, multipliers and weights to rounding: the price of a step is counted once, whatever the ranks."""
     values = values_of(world, train={"steps": 2, "save_every": 2, "eval_every": 2}, sparsity={"warmup_steps": 1})
@@ -149,7 +150,8 @@ def write_labels(world: Path, folder: Path) -> dict[str, str]:
 
     for name in ("train", "valid"):
         clips = Manifest.read(world / f"{name}.tsv")
-        rows = [{"path": clips.file_path(i), "samples": clips.samples[i], "text": "ab ba"[: 2 + i % 3], "kind": "ab"[i % 2]}
+        rows = [{"path": clips.file_path(i), "samples": clips.samples[i], "text": "ab ba"[: 2 + i % 3],
+                 "kind": "ab"[i % 2]}
                 for i in range(len(clips))]  # fmt: skip
         write_manifest(folder / f"{name}.tsv", ("path", "samples", "text", "kind"), rows)
     return {f"{name}_manifest": str(folder / f"{name}.tsv") for name in ("train", "valid")}
@@ -184,6 +186,7 @@ WIDE = {**TEACHER, "conv_channels": [24] * 7, "num_heads": [6] * 3, "ffn_dim": [
 LONG = {"steps": 110, "schedule": "flat_linear", "flat_share": 1.0, "eps": 1e-8, "eval_every": 200, "save_every": 200}
 
 
+@pytest.mark.slow
 def test_macs_go_where_the_leverage_is(tmp_path: Path, world: Path) -> None:
     """MACs saved per parameter fall from the first convolution to the last: a constraint on MACs shuts channels of the
     first ones, one on size leaves them alone."""
