@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 
+from lighthubert.checkpoint import load_hubert
 from lighthubert.config import read_recipe
 from lighthubert.data import Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import num_frames
 from lighthubert.objectives import predictions, targets
 from lighthubert.pretrain.distill import Distillation, take
-from lighthubert.pretrain.init import build_supernet, load_hubert
+from lighthubert.pretrain.init import build_supernet
 from lighthubert.pretrain.recipe import Distill
 
 ROOT = Path(__file__).parent.parent

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from lighthubert import Supernet
+from lighthubert.checkpoint import load_hubert
 from lighthubert.config import make_recipe, read_yaml
 from lighthubert.data import Manifest
 from lighthubert.models import Arch
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import load_hubert
 from lighthubert.pretrain.recipe import Distill
 
 RAW = Path(__file__).parent / "raw"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.foreign import from_fairseq, from_hugging_face, from_torchaudio
@@ -49,6 +51,20 @@ def load_teacher(name: str | Path) -> Hubert | Supernet:
     if str(name) in BUNDLES and not Path(name).exists():
         return _load_bundle(str(name))
     return load(name)
+
+
+def load_hubert(name: str | Path) -> Hubert:
+    """A teacher; the net that holds the weights, where the file is a supernet."""
+    source = load_teacher(name)
+    return source.hubert if isinstance(source, Supernet) else source
+
+
+def digest(net: nn.Module) -> str:
+    """Hash of a net's weights."""
+    sha = hashlib.sha256()
+    for parameter in net.parameters():
+        sha.update(parameter.detach().cpu().numpy().tobytes())
+    return sha.hexdigest()[:16]
 
 
 def _load_bundle(name: str) -> Hubert:

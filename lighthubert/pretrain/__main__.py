@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lighthubert.checkpoint import save
-from lighthubert.config import ConfigError, make_recipe, read_values, write_yaml
-from lighthubert.data import BadDataError, Manifest, Reader
+from lighthubert.checkpoint import digest, load_hubert, save
+from lighthubert.config import ConfigError
+from lighthubert.data import Manifest
 from lighthubert.elastic import SearchSpace
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, digest, load_hubert, require_sizes
+from lighthubert.pretrain.init import build_supernet, require_sizes
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
-from lighthubert.train import Objective, StateError, TrainingError, distributed, locked, run
+from lighthubert.train import distributed
+from lighthubert.train.launch import command, train_with
 
 ABOUT = """\
 Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.
@@ -34,29 +31,14 @@ The same command on the same run_dir resumes, or says that the run is done. Ctrl
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m lighthubert.pretrain", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recipe", metavar="RECIPE.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="replaces a value of the recipe")
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        values = read_values(args.recipe, args.overrides)
-        recipe = make_recipe(args.recipe, values, schema_of(args.recipe, values))
-        # Held from the first label to the last file of the report, not only while it trains.
-        with distributed.session() as device, locked(Path(recipe.run_dir)):
-            if isinstance(recipe, Distill):
-                distill(recipe, device)
-            else:
-                units(recipe, device)
-    except (ValueError, OSError, ImportError, BadDataError, StateError, TrainingError) as error:
-        # of configs and sizes; files; packages that are not installed; the run
-        # Most errors are the same on all ranks, but torchrun ends the slower ones before they can say theirs.
-        rank = os.environ.get("RANK", "0")
-        print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return command("pretrain", ABOUT, schema_of, start, argv)
+
+
+def start(recipe: Distill | Units, device: torch.device) -> None:
+    if isinstance(recipe, Distill):
+        distill(recipe, device)
+    else:
+        units(recipe, device)
 
 
 def schema_of(path: str, values: dict[str, Any]) -> type[Distill] | type[Units]:
@@ -98,20 +80,6 @@ def units(recipe: Units, device: torch.device) -> None:
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)
         print(f"{path}: the trained HuBERT")
-
-
-def train_with(objective: Objective, recipe: Distill | Units, clips: Manifest, content: dict[str, Any]) -> bool:
-    """Run the loop; True on rank 0 if the run is finished. content: what else must stay the same to resume."""
-    rank, world = distributed.rank(), distributed.world()
-    run_dir, values = Path(recipe.run_dir), asdict(recipe)
-    reader = Reader(clips, recipe.data, seed=recipe.seed, rank=rank, world=world)
-    same = {k: v for k, v in values.items() if k not in ("run_dir", "train", "seed", "data")} | content
-    if rank == 0:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if not any((run_dir / "checkpoints").glob("step_*.pt")):  # nothing was trained yet with another recipe
-            write_yaml(run_dir / "config.yaml", values)
-    result = run(objective, reader, recipe.train, run_dir=run_dir, seed=recipe.seed, recipe=same)
-    return result.finished and rank == 0
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from lighthubert.data import Batch, Manifest, eval_batches
 from lighthubert.elastic import Subnet, Supernet
 from lighthubert.models import Arch, Hubert, HubertOutput, num_frames, valid_mask
 from lighthubert.objectives import distance, draw_mask, frame_weights, predictions, targets
-from lighthubert.pretrain.plots import loss_curves
 from lighthubert.pretrain.recipe import Distill
+from lighthubert.train.plots import loss_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import fields
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -130,17 +128,3 @@ def require_sizes(name: str, found: HubertConfig, wanted: HubertConfig) -> None:
     """Raise ValueError that names every key in which a file differs from the recipe's model."""
     if rows := differing(found, wanted):
         raise ValueError(f"init {name!r}: not the sizes of model: " + "; ".join(rows))
-
-
-def digest(net: nn.Module) -> str:
-    """Hash of a net's weights."""
-    sha = hashlib.sha256()
-    for parameter in net.parameters():
-        sha.update(parameter.detach().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]
-
-
-def load_hubert(name: str | Path) -> Hubert:
-    """A teacher; the net that holds the weights, where the file is a supernet."""
-    source = load_teacher(name)
-    return source.hubert if isinstance(source, Supernet) else source

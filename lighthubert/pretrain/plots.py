@@ -1,35 +1,14 @@
-"""Pictures of a run: held-out losses over steps, and against cost."""
+"""Pictures of a finished distillation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lighthubert.train.plots import new_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def new_figure(columns: int = 1) -> tuple[Figure, list[Any]]:
-    """A figure that is never shown in a window, and its axes side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4 * columns, 4.4), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for ax in axes:
-        ax.grid(alpha=0.3)
-        ax.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
-
-
-def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Every held-out loss of a run over its steps; history: entries of evals.jsonl."""
-    figure, (ax,) = new_figure()
-    for name in sorted(history[0]["values"]):
-        if "loss" in name:
-            ax.plot([e["step"] for e in history], [e["values"].get(name) for e in history], marker=".", label=name)
-    ax.set(xlabel="step", ylabel="held-out loss")
-    ax.legend(fontsize="small")
-    return figure
 
 
 def stages(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figure:

@@ -9,9 +9,9 @@ from small import PARENT, SPACE, TEACHER, random_hubert
 from torch import Tensor, nn
 
 from lighthubert import Hubert, HubertConfig, SearchSpace, Subnet, Supernet, save
-from lighthubert.checkpoint import CheckpointError
+from lighthubert.checkpoint import CheckpointError, load_hubert
 from lighthubert.objectives import TargetConfig
-from lighthubert.pretrain.init import build_supernet, load_hubert
+from lighthubert.pretrain.init import build_supernet
 
 MEAN, PAIRS = TargetConfig(layers=3), TargetConfig(pairs=[1, 3])
 
