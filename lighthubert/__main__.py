@@ -7,6 +7,7 @@ VERBS = {
     "prepare": "make a manifest of a folder of audio, of LibriSpeech, or of the Debian speech corpus",
     "pretrain": "train a HuBERT teacher, or distil a supernet from one (stage 1, stage 2)",
     "superb": "train and evaluate a SUPERB task on a net, through s3prl",
+    "search": "find the best subnet of a supernet for a budget of parameters or MACs",
     "extract": "write a subnet of a supernet as a standalone file",
 }
 USAGE = "usage: lighthubert VERB [ARGUMENT ...]     (lighthubert VERB --help explains a verb)\n\n" + "\n".join(

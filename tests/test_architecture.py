@@ -17,6 +17,8 @@ DOORS = {
     "soundfile": {"data"},
     "torchaudio": {"data", "checkpoint", "superb"},
     "s3prl": {"superb"},
+    "pymoo": {"search/evolve"},
+    "plotly": {"search/report"},
     "transformers": set(),
 }
 PACKAGE = Path(__file__).resolve().parents[1] / "lighthubert"

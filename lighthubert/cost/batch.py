@@ -26,7 +26,9 @@ COSTS: dict[str, Callable[[HubertConfig, Sizes], torch.Tensor]] = {
 }
 
 
-def costs(space: SearchSpace, archs: Sequence[Arch], names: Sequence[str] = ("params", "macs")) -> dict[str, np.ndarray]:
+def costs(
+    space: SearchSpace, archs: Sequence[Arch], names: Sequence[str] = ("params", "macs")
+) -> dict[str, np.ndarray]:
     """Exact costs of archs: name -> (N,), integers but for megabytes.
 
     params: parameters. macs: multiply-accumulates of 10 s. superb_macs: as the SUPERB challenge counts them.

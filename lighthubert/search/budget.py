@@ -14,7 +14,6 @@ from lighthubert.cost import costs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 
-
 MUTATION = 0.1  # chance that a choice is drawn anew
 WALKS = 8  # mutants to choose from, where an arch is above the budget
 
@@ -29,7 +28,9 @@ class Budget:
         self.space, self.limits = space, dict(limits)
         smallest = {name: values[0] for name, values in self.costs([space.smallest()]).items()}
         if over := [name for name, limit in limits.items() if smallest[name] > limit]:
-            told = (f"budget.{name}: the smallest subnet has {smallest[name]:,}, got {limits[name]:,.15g}" for name in over)
+            told = (
+                f"budget.{name}: the smallest subnet has {smallest[name]:,}, got {limits[name]:,.15g}" for name in over
+            )
             raise ValueError("; ".join(told))
 
     def costs(self, archs: Sequence[Arch]) -> dict[str, np.ndarray]:

@@ -59,7 +59,9 @@ def _column(archs: Sequence[Arch]) -> np.ndarray:
 
 
 class _Draw(Sampling):
-    def _do(self, problem: _Problem, n_samples: int, *_: object, random_state: np.random.Generator, **__: object) -> np.ndarray:
+    def _do(
+        self, problem: _Problem, n_samples: int, *_: object, random_state: np.random.Generator, **__: object
+    ) -> np.ndarray:
         return _column(problem.budget.draw(n_samples, _rng(random_state)))
 
 
@@ -67,14 +69,18 @@ class _Cross(Crossover):
     def __init__(self) -> None:
         super().__init__(2, 2)
 
-    def _do(self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object) -> np.ndarray:
+    def _do(
+        self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object
+    ) -> np.ndarray:
         rng, (a, b) = _rng(random_state), x[:, :, 0]
         children = [[problem.space.crossover(p, q, rng) for p, q in zip(a, b, strict=True)] for _ in range(2)]
         return np.stack([_column(archs) for archs in children])
 
 
 class _Mutate(Mutation):
-    def _do(self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object) -> np.ndarray:
+    def _do(
+        self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object
+    ) -> np.ndarray:
         rng = _rng(random_state)
         return _column([problem.space.mutate(arch, rng, MUTATION) for arch in x[:, 0]])
 
@@ -82,7 +88,9 @@ class _Mutate(Mutation):
 class _Fit(Repair):
     """Children over the budget come back under it, so that no evaluation is spent on an arch that cannot be used."""
 
-    def _do(self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object) -> np.ndarray:
+    def _do(
+        self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object
+    ) -> np.ndarray:
         return _column(problem.budget.fit(list(x[:, 0]), _rng(random_state)))
 
 

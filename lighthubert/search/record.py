@@ -62,7 +62,9 @@ class Record:
         for start in range(0, len(new), CHUNK * world):
             chunk = new[start : start + CHUNK * world]
             mine = [float(self.score(arch)) for arch in chunk[rank::world]]
-            found = {chunk[r + i * world]: s for r, part in enumerate(distributed.gather(mine)) for i, s in enumerate(part)}
+            found = {
+                chunk[r + i * world]: s for r, part in enumerate(distributed.gather(mine)) for i, s in enumerate(part)
+            }
             self._add(chunk, [found[arch] for arch in chunk], origin)
             self.on_scored(len(chunk))
         return np.array([self.scored[arch].score for arch in archs])
@@ -81,7 +83,7 @@ class Record:
 
 
 def _read(path: Path, recipe: Mapping[str, Any]) -> list[Scored]:
-    """What is known; a new file gets its first line, which says of what recipe it is. A half-written line is cut off."""
+    """What is known; a new file gets its first line, which says of what recipe it is. A half line is cut off."""
     head = json.dumps({"search": recipe}, sort_keys=True)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     whole = text[: text.rfind("\n") + 1]

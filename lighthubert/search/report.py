@@ -12,7 +12,7 @@ from lighthubert.config import write_yaml
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.search.record import Scored
-from lighthubert.search.run import Found
+from lighthubert.search.run import Found, front
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,12 @@ def print_table(found: Found, named: Mapping[str, Scored], name: str, tested: Ma
     limits = ", ".join(f"{UNITS[c][1]} at most {limit / UNITS[c][0]:g}" for c, limit in found.budget.items())
     table = Table(title=limits)
     costs = list(found.best.costs)
-    for heading in ("", *(UNITS[cost][1] for cost in costs), f"{name}, searched", *([f"{name}, test"] if tested else [])):
+    for heading in (
+        "",
+        *(UNITS[cost][1] for cost in costs),
+        f"{name}, searched",
+        *([f"{name}, test"] if tested else []),
+    ):
         table.add_column(heading, justify="right" if heading else "left")
     for row, scored in named.items():
         values = [f"{scored.costs[cost] / UNITS[cost][0]:.3f}" for cost in costs]
@@ -77,7 +82,7 @@ def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
             rows = [row for row in found.scored if row.origin == origin]
             ax.scatter([r.costs[cost] / unit for r in rows], [r.score for r in rows], s=6, alpha=0.4, color=colour,
                        linewidths=0, label=f"{origin}, {len(rows):,} archs")  # fmt: skip
-        points = sorted((r.costs[cost] / unit, r.score) for r in found.front)
+        points = [(r.costs[cost] / unit, r.score) for r in front(found.scored, [cost])]
         ax.plot(*zip(*points, strict=True), color="tab:blue", lw=1, label="front")
         for (row, scored), marker in zip(named.items(), "*^s", strict=True):
             ax.plot(scored.costs[cost] / unit, scored.score, marker, ms=11 if marker == "*" else 7, label=row,
@@ -109,7 +114,10 @@ def _shares(space: SearchSpace, archs: Sequence[Arch]) -> tuple[np.ndarray, list
     rows: dict[str, list[float]] = {"embedding": [arch.embed_dim / largest.embed_dim for arch in archs]}
     convs = [sum(arch.conv_channels) / sum(largest.conv_channels) for arch in archs]
     rows |= {"conv channels": convs, "layers": [arch.num_layers / largest.num_layers for arch in archs]}
-    for key, name, most in (("num_heads", "heads", max(space.num_heads)), ("ffn_dim", "FFN ratio", max(space.ffn_ratio))):
+    for key, name, most in (
+        ("num_heads", "heads", max(space.num_heads)),
+        ("ffn_dim", "FFN ratio", max(space.ffn_ratio)),
+    ):
         for layer in range(layers):
             rows[f"{name}, layer {layer + 1}"] = [_share(arch, key, layer, most) for arch in archs]
     return np.array(list(rows.values())), list(rows)
@@ -126,10 +134,10 @@ def interactive(found: Found, name: str) -> Any:
     """Score against a cost that a menu chooses; an arch under the mouse tells its sizes. The only door to plotly."""
     import plotly.graph_objects as go
 
-    costs, front = axes(found), {row.arch for row in found.front}
+    costs, kept = axes(found), {row.arch for row in found.front}
     groups = {"random": [r for r in found.scored if r.origin == "random"],
               "evolution": [r for r in found.scored if r.origin == "evolution"],
-              "front": [r for r in found.scored if r.arch in front]}  # fmt: skip
+              "front": [r for r in found.scored if r.arch in kept]}  # fmt: skip
     figure = go.Figure()
     for group, rows in groups.items():
         figure.add_scatter(x=[r.costs[costs[0]] / UNITS[costs[0]][0] for r in rows], y=[r.score for r in rows],

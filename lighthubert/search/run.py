@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lighthubert.elastic import SearchSpace, Supernet
+from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.search.budget import Budget
 from lighthubert.search.record import Record, Scored
@@ -19,7 +19,7 @@ from lighthubert.train.progress import ProgressLine
 from lighthubert.train.stop import StopRequest
 
 
-class Stopped(Exception):  # noqa: N818  not an error: the same call goes on
+class Stopped(Exception):
     """Asked to stop by a signal; everything that was scored is kept."""
 
 
@@ -42,9 +42,18 @@ class Found:
     num_random: int
 
 
-def search(space: SearchSpace, limits: Mapping[str, float], score: Callable[[Arch], float], *, evaluations: int,
-           population: int, seed: int, path: Path | None = None, recipe: Mapping[str, Any] | None = None) -> Found:  # fmt: skip
-    """Score `evaluations` archs by evolution, and as many random ones. path: the record, which a next call goes on with.
+def search(
+    space: SearchSpace,
+    limits: Mapping[str, float],
+    score: Callable[[Arch], float],
+    *,
+    evaluations: int,
+    population: int,
+    seed: int,
+    path: Path | None = None,
+    recipe: Mapping[str, Any] | None = None,
+) -> Found:
+    """Score `evaluations` archs by evolution, and as many random ones. path: the record that a next call goes on with.
 
     Raises ValueError for a budget that no arch keeps to, StateError for a record of another recipe, Stopped.
     """
@@ -63,18 +72,28 @@ def search(space: SearchSpace, limits: Mapping[str, float], score: Callable[[Arc
         evolve(space, budget, scores, evaluations, population, seed)
         asked["random"] = budget.draw(evaluations, random.Random(f"random search {seed}"))
         record(asked["random"], "random")
-    best = {origin: min((record.scored[arch] for arch in archs), key=lambda row: row.score) for origin, archs in asked.items()}
+    best = {
+        origin: min((record.scored[arch] for arch in archs), key=lambda row: row.score)
+        for origin, archs in asked.items()
+    }
     rows = [record.scored[arch] for arch in dict.fromkeys(asked["evolution"])]
     every = list(record.scored.values())
-    return Found(space, budget.limits, best["evolution"], best["random"], best["uniform"], front(rows, list(limits)), every, evaluations)
+    return Found(
+        space,
+        budget.limits,
+        best["evolution"],
+        best["random"],
+        best["uniform"],
+        front(rows, list(limits)),
+        every,
+        evaluations,
+    )
 
 
 def front(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:
     """Rows that no other row beats: not worse in score and in these costs, and better in one. From the cheapest."""
     values = np.array([[row.score, *(row.costs[name] for name in names)] for row in rows])
-    kept = [
-        i for i, value in enumerate(values) if not ((values <= value).all(1) & (values < value).any(1)).any()
-    ]
+    kept = [i for i, value in enumerate(values) if not ((values <= value).all(1) & (values < value).any(1)).any()]
     return sorted((rows[i] for i in kept), key=lambda row: (row.costs[names[0]], row.score))
 
 

@@ -10,13 +10,18 @@ from lighthubert.search.budget import Budget
 
 MINI = SearchSpace.load("mini")
 
+
 @pytest.mark.parametrize("limits", [{"macs": 0.8e9}, {"params": 0.8e6, "macs": 0.9e9}, {"megabytes": 3.0}])
 def test_drawn_archs_keep_to_every_limit(limits: dict[str, float]) -> None:
     archs = Budget(MINI, limits).draw(40, random.Random(0))
     assert all(arch in MINI for arch in archs)
     assert len(set(archs)) > 30
     for config in map(MINI.config, archs):
-        sizes = {"params": cost.num_params(config), "macs": cost.macs(config), "megabytes": cost.num_params(config) * 2e-6}
+        sizes = {
+            "params": cost.num_params(config),
+            "macs": cost.macs(config),
+            "megabytes": cost.num_params(config) * 2e-6,
+        }
         assert all(sizes[name] <= limit for name, limit in limits.items())
 
 

@@ -45,7 +45,14 @@ def test_a_seed_always_finds_the_same() -> None:
 
 def test_every_arch_is_scored_once_and_as_many_as_were_asked_for() -> None:
     archs: list[Arch] = []
-    run(SPACE, {"macs": 1e12}, lambda arch: archs.append(arch) or preference(arch), evaluations=60, population=10, seed=1)
+    run(
+        SPACE,
+        {"macs": 1e12},
+        lambda arch: archs.append(arch) or preference(arch),
+        evaluations=60,
+        population=10,
+        seed=1,
+    )
     assert len(set(archs)) == len(archs) <= 121  # evolution, random, uniform; some are drawn twice
 
 
@@ -63,7 +70,9 @@ def test_the_front_is_what_no_arch_beats() -> None:
 
 def test_a_supernet_and_any_score() -> None:
     """The function of the notebook: it scores standalone nets."""
-    result = search(Supernet(SPACE), {"params": 40_000}, lambda net: sum(net.config.num_heads), evaluations=30, population=10)
+    result = search(
+        Supernet(SPACE), {"params": 40_000}, lambda net: sum(net.config.num_heads), evaluations=30, population=10
+    )
     assert sum(result.best.arch.num_heads) == 4  # two heads in each of two layers
     assert result.best.costs["params"] == cost.num_params(SPACE.config(result.best.arch)) <= 40_000
 
