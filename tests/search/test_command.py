@@ -1,14 +1,10 @@
 """python -m lighthubert.search: its files, a kill, two ranks, and what it says of wrong input."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import harness
 import pytest
 import torch
 from tiny_space import SPACE
@@ -90,19 +86,11 @@ def test_pictures_and_table(finished: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_killed_search_ends_with_the_same_scores(world: Path, finished: Path, tmp_path: Path, ranks: int) -> None:
     command = ["-m", "lighthubert.search", str(recipe(world, tmp_path))]
-    if ranks > 1:
-        command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), *command]
     record = tmp_path / "run" / "scored.jsonl"
-    process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, start_new_session=True)
-    while process.poll() is None and not (record.exists() and record.read_text().count("\n") > 12):
-        time.sleep(0.01)
-    assert process.poll() is None, process.stderr
-
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert 12 < len(record.read_text().splitlines()) < 1 + len(scores(finished / "run"))
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    with harness.job(command, tmp_path / "killed.txt", ranks) as job:
+        job.kill_when(lambda: record.exists() and record.read_text().count("\n") > 12, "a dozen archs are scored")
+    assert 12 < record.read_text().count("\n") < 1 + len(scores(finished / "run"))
+    harness.finish(command, tmp_path / "whole.txt", ranks)
     assert scores(tmp_path / "run") == scores(finished / "run")
     for name in ("best.yaml", "front/000.yaml"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes()
