@@ -4,10 +4,12 @@ import runpy
 import sys
 
 VERBS = {
-    "prepare": "make a manifest of a folder of audio, of LibriSpeech, or of the Debian speech corpus",
+    "prepare": "make a manifest of a folder of audio, of LibriSpeech, SLURP or the Debian speech corpus",
     "pretrain": "train a HuBERT teacher, or distil a supernet from one (stage 1, stage 2)",
-    "superb": "train and evaluate a SUPERB task on a net, through s3prl",
+    "finetune": "learn transcripts or classes of clips from any net; transcribe with it",
+    "prune": "prune channels, heads and FFN units of a net while it learns a task or from a teacher",
     "search": "find the best subnet of a supernet for a budget of parameters or MACs",
+    "superb": "train and evaluate SUPERB tasks on nets, through s3prl: one, or a sweep",
     "extract": "write a subnet of a supernet as a standalone file",
 }
 USAGE = "usage: lighthubert VERB [ARGUMENT ...]     (lighthubert VERB --help explains a verb)\n\n" + "\n".join(

@@ -16,15 +16,15 @@ class ConfigError(ValueError):
     """A recipe, space or arch that cannot be used; the message names the file, the keys and the rules."""
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML or JSON file as plain Python values; interpolations are resolved."""
+def read_yaml(path: str | Path, resolve: bool = True) -> dict[str, Any]:
+    """A YAML or JSON file as plain Python values; interpolations are resolved, unless told otherwise."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
     try:
         node = OmegaConf.load(path)
-        values = OmegaConf.to_container(node, resolve=True)
+        values = OmegaConf.to_container(node, resolve=resolve)
     except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -33,12 +33,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def read_values(path: str | Path, overrides: list[str]) -> dict[str, Any]:
-    """A recipe's YAML with `key.sub=value` overrides as plain values; interpolations are resolved."""
+    """A recipe's YAML with `key.sub=value` overrides as plain values; then interpolations are resolved."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    values: Any = OmegaConf.create(read_yaml(path))
+    values: Any = OmegaConf.create(read_yaml(path, resolve=False))
     for text in overrides:
         key, equals, _ = text.partition("=")
         if not key or not equals:

@@ -14,8 +14,9 @@ T = TypeVar("T")
 def parse(cls: type[T], values: Mapping[str, Any], name: str = "") -> T:
     """Build a dataclass out of plain values.
 
-    Fields may be int, float, bool, str, X | None, list[X], tuple[X, ...], dict or dataclasses. Raises ValueError that
-    lists unknown keys, missing keys, values of a wrong type, and what the classes themselves refuse.
+    Fields may be int, float, bool, str, X | None, X | Y | None of such plain types, list[X], tuple[X, ...],
+    dict[str, X] or dataclasses. Raises ValueError that lists unknown keys, missing keys, values of a wrong type, and
+    what the classes themselves refuse.
     """
     problems: list[str] = []
     result = _dataclass(cls, values, "", problems)
@@ -46,8 +47,12 @@ def _dataclass(cls: Any, values: Any, path: str, problems: list[str]) -> Any:
 
 
 def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
-    if isinstance(hint, types.UnionType):  # only `X | None` occurs
-        return None if value is None else _value(typing.get_args(hint)[0], value, path, problems)
+    if hint is Any:
+        return value
+    if isinstance(hint, types.UnionType):
+        choices = [choice for choice in typing.get_args(hint) if choice is not types.NoneType]
+        fitting = [choice for choice in choices if type(value) is (typing.get_origin(choice) or choice)]
+        return None if value is None else _value((fitting or choices)[0], value, path, problems)
     if is_dataclass(hint):
         return _dataclass(hint, value, path, problems)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -56,6 +61,8 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
             problems.append(f"{path}: expected a list, got {value!r}")
             return None
         return origin(_value(args[0], v, f"{path}[{i}]", problems) for i, v in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _value(args[1], v, f"{path}.{key}", problems) for key, v in value.items()}
     kind = origin or hint
     if kind is float and type(value) is int:
         return float(value)

@@ -16,14 +16,14 @@ import lighthubert as lh
 from lighthubert.probes import TASKS, Represent, hidden_states, load_task, mfcc_frames, probe
 
 TEACHER, SUPERNET = "checkpoints/hubert-mini.safetensors", "checkpoints/lighthubert-mini.safetensors"
-CONTEXTS = {"MFCC": (1, 5, 11), "teacher": (1, 5, 11)}  # frames side by side, for phones; one frame of other nets
+CONTEXTS = {"MFCC": (1, 5, 11), "teacher": (1, 5, 11)}  # frames side by side, not for classes of clips; else one
 NETS = ("MFCC", "random", "teacher", "largest", "middle", "smallest")
-SEEDS = (1, 2, 3)
+SEEDS = {"text": (1,)}  # (1, 2, 3) of the others
 
 
 @cache
 def representation(name: str) -> Represent:
-    """MFCC, random, teacher, an arch of the shipped supernet, or FILE:ARCH of another one."""
+    """MFCC, random, teacher, an arch of the shipped supernet, FILE:ARCH of another one, or the FILE of a single net."""
     if name == "MFCC":
         return mfcc_frames
     if name in ("random", "teacher"):
@@ -32,6 +32,8 @@ def representation(name: str) -> Represent:
             return hidden_states(teacher)
         torch.manual_seed(0)
         return hidden_states(lh.Hubert(teacher.config))
+    if name.endswith(".safetensors"):
+        return hidden_states(lh.load(name))
     file, _, arch = name.rpartition(":")
     supernet = lh.load(file or SUPERNET)
     return hidden_states(supernet.sample(archs(supernet, 0)[arch]))
@@ -41,8 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", default="corpus")
     parser.add_argument(
-        "--nets", default=",".join(NETS), help=f"of {', '.join(NETS)}, or FILE:ARCH of another supernet"
-    )
+        "--nets", default=",".join(NETS),
+        help=f"of {', '.join(NETS)}, FILE:ARCH of another supernet, or the FILE of a single net",
+    )  # fmt: skip
     parser.add_argument("--tasks", default=",".join(TASKS))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -50,13 +53,15 @@ def main() -> None:
         task = load_task(name, args.corpus)
         for net in args.nets.split(","):
             layers = None
-            for context in CONTEXTS.get(net, (1,)) if task.per_frame else (1,):
+            seeds = SEEDS.get(name, (1, 2, 3))
+            for context in CONTEXTS.get(net, (1,)) if task.kind != "classes" else (1,):
                 start = time.monotonic()
-                score = probe(task, representation(net), SEEDS, context, layers)
-                layers = [score.layer]  # a wider context is tried on the layer that is best without
-                row = {"task": name, "net": net, "context": context, "seeds": SEEDS, **vars(score)}
-                write("probes", ("task", "net", "context"), row)
-                print(f"{name}, {net} x{context}: {score.mean:.3f}, layer {score.layer}, "
+                score = probe(task, representation(net), seeds, context, layers)
+                layers = [score.layer]  # a wider context is tried on the layer that is best, or heaviest, without
+                found = {key: value for key, value in vars(score).items() if key not in ("metric", "values")}
+                row = {"task": name, "net": net, "context": context, "seeds": seeds, score.metric: score.values}
+                write("probes", ("task", "net", "context"), row | found)
+                print(f"{name}, {net} x{context}: {score.metric} {score.mean:.3f}, layer {score.layer}, "
                       f"{time.monotonic() - start:.0f} s", flush=True)  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from typing import Any
 from raw import read
 from tabulate import tabulate
 
+from lighthubert.probes.scores import METRICS
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("docs/results.md", "checkpoints/README.md")
 ARCHS = ("largest", "middle", "smallest")
@@ -92,18 +94,52 @@ def targets() -> str:
     return table(["target", "phones, middle subnet"], rows)
 
 
-def probes(nets: Sequence[str]) -> str:
-    """Accuracy on held-out clips; the chosen layer in brackets."""
+NETS = ("MFCC", "random", "teacher", "largest", "middle", "smallest")
+ALONE = {
+    f"runs/mini/alone_{net}_clips/supernet.safetensors:alone": f"{net} alone, as many clips"
+    for net in ("middle", "smallest")
+}
+TASKS = {"phones_narrow": "phones, narrowband", "text": "character error rate"}
+
+
+def probes(nets: Sequence[str], tasks: Sequence[str] = ("characters", "intents", "phones", "phones_narrow")) -> str:
+    """Accuracy on held-out clips, or character error rate; the chosen or heaviest layer in brackets."""
     scores = {(row["net"], row["context"], row["task"]): row for row in read("probes")}
-    tasks = ("characters", "intents", "phones", "phones_narrow")
     rows = []
     for net in nets:
         for context in (1, 5, 11):
             found = [scores.get((net, context, task)) for task in tasks]
             if any(found):
-                name = f"{net}, {context} frames side by side" if context > 1 else net
-                rows.append([name, *(f"{spread(s['accuracy'])} ({s['layer']})" if s else "" for s in found)])
-    return table(["", "characters", "intents", "phones", "phones, narrowband"], rows)
+                name = f"{net}, {context} frames side by side" if context > 1 else ALONE.get(net, net)
+                rows.append([name, *(f"{spread(metric(s))} ({s['layer']})" if s else "" for s in found)])
+    return table(["", *(TASKS.get(task, task) for task in tasks)], rows)
+
+
+def scores() -> str:
+    """What the cheap score, the loss and MACs say of subnets, against the whole phone probe."""
+    from scipy.stats import spearmanr
+
+    found = {(row["clips"], row["net"]): row for row in read("scores")}
+    shipped = {row["net"]: row for row in read("shipped")}
+    nets = [net for clips, net in found if clips == "all"]
+    rows = []
+    for clips in ("60 + 40", "200 + 100", "all"):
+        same = [net for net in nets if (clips, net) in found]
+        pairs = [(found["all", net]["accuracy"], found[clips, net]["accuracy"]) for net in same]
+        seconds = [found[clips, net]["cpu_seconds"] for net in same]
+        name = f"probe, {clips} clips" + (", three seeds" if clips == "all" else "")
+        cost = f"{min(seconds):.0f} to {max(seconds):.0f}"
+        rows.append([name, len(same), "" if clips == "all" else f"{spearmanr(pairs).statistic:.2f}", cost])
+    for name, values in {"held-out loss": "clean", "MACs": "macs"}.items():
+        pairs = [(found["all", net]["accuracy"], shipped[net][values]) for net in nets]
+        rows.append([name, len(nets), f"{abs(spearmanr(pairs).statistic):.2f}", ""])
+    return table(["score", "subnets", "rank correlation", "CPU s a net"], rows)
+
+
+def metric(row: dict[str, Any]) -> list[float]:
+    """A probe's values over seeds, whatever it measures."""
+    values: list[float] = next(row[name] for name in METRICS if name in row)
+    return values
 
 
 CURVE = ("masked_loss/units", "masked_accuracy/units", "unmasked_accuracy/units")
@@ -160,9 +196,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "init": lambda: study(("shares", "random_init", "ordered")),
     "alone": alone,
     "targets": targets,
-    "probes": lambda: probes(("MFCC", "random", "teacher", "largest", "middle", "smallest")),
+    "probes": lambda: probes(NETS),
+    "probes_text": lambda: probes(NETS, ("text",)),
     "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
-    "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest")),
+    "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest", *ALONE)),
+    "scores": scores,
     "units": units,
     "teacher_1": lambda: teacher_curve("teacher_1"),
     "teacher_2": lambda: teacher_curve("teacher_2"),

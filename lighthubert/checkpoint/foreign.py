@@ -83,14 +83,14 @@ def _head_dim(where: str, embed_dim: int, num_heads: int) -> int:
 def from_hugging_face(
     folder: Path, state: Mapping[str, Any], config: Mapping[str, Any], do_normalize: bool | None
 ) -> Hubert:
-    """A transformers HubertModel or Data2VecAudioModel, alone or inside a task's model.
+    """A transformers HubertModel, Wav2Vec2Model or Data2VecAudioModel, alone or inside a task's model.
 
     config: config.json; do_normalize: of preprocessor_config.json; None: by the kind of front-end, as published.
     """
     where = f"{folder / 'config.json'}"
     kind = config.get("model_type")
-    if kind not in ("hubert", "data2vec-audio"):
-        raise CheckpointError(f"{where}: model_type: must be hubert or data2vec-audio, got {kind!r}")
+    if kind not in ("hubert", "wav2vec2", "data2vec-audio"):
+        raise CheckpointError(f"{where}: model_type: must be hubert, wav2vec2 or data2vec-audio, got {kind!r}")
     given = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
     weights = translate(folder, state, LAYOUTS["hugging_face"])
     net_config = infer_config(
@@ -98,7 +98,7 @@ def from_hugging_face(
         num_layers=given["num_hidden_layers"],
         head_dim=_head_dim(where, given["hidden_size"], given["num_attention_heads"]),
         conv_strides=tuple(given["conv_stride"]),
-        norm_first=kind == "hubert" and given["do_stable_layer_norm"],  # transformers' data2vec is post-norm always
+        norm_first=kind != "data2vec-audio" and given["do_stable_layer_norm"],  # that one is post-norm always
         normalize_waveform=weights.layer_norms if do_normalize is None else do_normalize,
         dropout=given["hidden_dropout"],
         attention_dropout=given["attention_dropout"],
@@ -110,7 +110,7 @@ def from_hugging_face(
 
 
 def from_torchaudio(path: Path | str, state: Mapping[str, Any]) -> Hubert:
-    """A torchaudio Wav2Vec2Model that is a HuBERT.
+    """A torchaudio Wav2Vec2Model: a HuBERT or a wav2vec 2.0.
 
     The tensors do not tell the order of norms, the input's normalisation and the heads' size; the published models do:
     a front-end with layer norms (Large, XLarge) goes with pre-norm layers and normalised audio, and XLarge, 1280
@@ -133,13 +133,15 @@ def from_torchaudio(path: Path | str, state: Mapping[str, Any]) -> Hubert:
 
 
 def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
-    """A fairseq HuBERT, or a released LightHuBERT: weights under "model", settings under "cfg" or "args"."""
+    """A fairseq HuBERT, a wav2vec 2.0 before fine-tuning, or a released LightHuBERT: weights under "model", settings
+    under "cfg" or "args"."""
     model, task = _settings(path, checkpoint)
     released = model.get("_name") in RELEASED or "layer_pred_heads.11.weight" in checkpoint["model"]
     where = f"{path}: settings of the model"
     given = _read(where, model, FAIRSEQ, FAIRSEQ_FIXED)
     normalize = _read(f"{path}: settings of the task", task, {"normalize": released}, {})["normalize"]
-    weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])
+    other = "fairseq_wav2vec2" if "quantizer.vars" in checkpoint["model"] else "fairseq"
+    weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else other])
     config = infer_config(
         weights,
         num_layers=given["encoder_layers"],

@@ -103,13 +103,18 @@ def _regex(pattern: str) -> str:
     return escaped
 
 
-_PRETRAINING = ("label_embs_concat", "final_proj.")  # HuBERT's own objective
-_TASKS = ("lm_head.", "projector.", "classifier.", "layer_weights")  # heads of ForCTC and ForSequenceClassification
+_UNITS = ("label_embs_concat", "final_proj.")  # HuBERT's own objective
+_QUANTIZER = ("quantizer.", "project_q.", "final_proj.")  # wav2vec 2.0's own objective in fairseq
+# Heads of ForCTC and ForSequenceClassification, and of wav2vec 2.0's ForPreTraining.
+_TASKS = ("lm_head.", "projector.", "classifier.", "layer_weights", "quantizer.", "project_q.", "project_hid.")
 LAYOUTS = {
     "native": Layout("lighthubert", NATIVE),
-    "released": Layout("released LightHuBERT", LIGHTHUBERT, ignored=_PRETRAINING),
-    "fairseq": Layout("fairseq HuBERT", FAIRSEQ, ignored=_PRETRAINING),
-    "hugging_face": Layout("Hugging Face", HUGGING_FACE, prefixes=("hubert.", "data2vec_audio."), ignored=_TASKS),
+    "released": Layout("released LightHuBERT", LIGHTHUBERT, ignored=_UNITS),
+    "fairseq": Layout("fairseq HuBERT", FAIRSEQ, ignored=_UNITS),
+    "fairseq_wav2vec2": Layout("fairseq wav2vec 2.0", FAIRSEQ, ignored=_QUANTIZER),
+    "hugging_face": Layout(
+        "Hugging Face", HUGGING_FACE, prefixes=("hubert.", "wav2vec2.", "data2vec_audio."), ignored=_TASKS
+    ),
     "torchaudio": Layout("torchaudio", TORCHAUDIO, prefixes=("model.",), ignored=("aux.",)),
 }
 

@@ -14,19 +14,19 @@ from torch import nn
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.foreign import from_fairseq, from_hugging_face, from_torchaudio
 from lighthubert.checkpoint.keys import LAYOUTS
-from lighthubert.checkpoint.native import KEY, load_native
+from lighthubert.checkpoint.native import KEY, load_native, load_native_task
 from lighthubert.checkpoint.pickles import LEGACY, ZIP, read_pickle
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
 
-BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE")
+BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
 def load(path: str | Path) -> Hubert | Supernet:
     """The net or supernet of a file or folder, in fp32, for evaluation.
 
-    Reads our own files, the released LightHuBERT files, fairseq HuBERT, Hugging Face folders of HuBERT and
-    data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
+    Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
+    HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
     Raises CheckpointError that names the file and lists every key that does not fit.
     """
     path = Path(path)
@@ -46,15 +46,33 @@ def load(path: str | Path) -> Hubert | Supernet:
     raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
 
 
+def load_task(path: str | Path) -> tuple[Hubert, dict[str, Any], dict[str, Any]] | None:
+    """A fine-tuned file: the net, what its header says of the task, and the head's tensors. None for any other file.
+
+    Raises CheckpointError as `load` does.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if file.read(9)[8:] != b"{":
+            return None
+    tensors, metadata = _read_safetensors(path)
+    if KEY not in metadata:
+        return None
+    net, task, head = load_native_task(path, tensors, metadata[KEY])
+    return None if task is None or not isinstance(net, Hubert) else (net, task, head)
+
+
 def load_teacher(name: str | Path) -> Hubert | Supernet:
-    """`load`, and by name the bundles of torchaudio (HUBERT_BASE, HUBERT_LARGE, HUBERT_XLARGE), which it downloads."""
+    """`load`, and by name bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which it downloads."""
     if str(name) in BUNDLES and not Path(name).exists():
         return _load_bundle(str(name))
     return load(name)
 
 
 def load_hubert(name: str | Path) -> Hubert:
-    """A teacher; the net that holds the weights, where the file is a supernet."""
+    """`load_teacher`; of a supernet, the net that holds the weights."""
     source = load_teacher(name)
     return source.hubert if isinstance(source, Supernet) else source
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import nn
 
 from lighthubert.checkpoint.build import build_hubert, build_supernet
 from lighthubert.checkpoint.errors import CheckpointError
@@ -20,13 +21,19 @@ from lighthubert.models import Hubert, HubertConfig
 
 KEY = "lighthubert"  # of the safetensors metadata
 FORMAT = 1
+KEYS = ("format", "config", "space", "predicts")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None = None) -> None:
+TASK = "task"  # of the header, and before the names of a task head's tensors
+
+
+def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None = None, *,
+         task: Mapping[str, Any] | None = None, head: nn.Module | None = None) -> None:  # fmt: skip
     """Write a net or a supernet, with its config, space and heads, as one safetensors file.
 
     dtype: float32, float16 or bfloat16, the model's own if None; `load` always gives float32 back.
+    task, head: what a net was fine-tuned for, plain values, and the head that does it. `load` then gives the net alone.
     The file appears whole or not at all: it is written beside its place, flushed to the disk, then renamed.
     Raises ValueError for another dtype, OSError if it cannot be written.
     """
@@ -39,6 +46,10 @@ def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None =
         name.removeprefix("hubert."): p.detach().to("cpu", dtype or p.dtype).contiguous()
         for name, p in model.named_parameters()
     }
+    if task is not None and head is not None:
+        header[TASK] = dict(task)
+        own = head.named_parameters()
+        tensors |= {f"{TASK}.{name}": p.detach().to("cpu", dtype or p.dtype).contiguous() for name, p in own}
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -71,6 +82,8 @@ def _flush(path: Path) -> None:
 def load_native(path: Path, tensors: Mapping[str, torch.Tensor], metadata: str) -> Hubert | Supernet:
     """The net of a file's tensors and its `lighthubert` metadata. Raises CheckpointError that names file and key."""
     header = _read_header(path, metadata)
+    if TASK in header:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{TASK}.")}
     weights = translate(path, tensors, LAYOUTS["native"])
     config = _parse(path, "config", HubertConfig, header["config"])
     if "space" not in header:
@@ -79,6 +92,16 @@ def load_native(path: Path, tensors: Mapping[str, torch.Tensor], metadata: str) 
     if space.parent != config:
         raise CheckpointError(f"{path}: metadata {KEY!r}: space: its parent is not the net in 'config'")
     return build_supernet(weights, space, header.get("predicts"))
+
+
+def load_native_task(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: str
+) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, torch.Tensor]]:
+    """The net, what it was fine-tuned for (None: nothing), and the tensors of the head that does it, in fp32."""
+    task: dict[str, Any] | None = _read_header(path, metadata).get(TASK)
+    start = f"{TASK}."
+    own = {name.removeprefix(start): t.float() for name, t in tensors.items() if name.startswith(start)}
+    return load_native(path, tensors, metadata), task, own
 
 
 def _read_header(path: Path, metadata: str) -> dict[str, Any]:
@@ -91,10 +114,11 @@ def _read_header(path: Path, metadata: str) -> dict[str, Any]:
         raise CheckpointError(f"{where}: expected a JSON object, got {header!r}")
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{where}: format: this lighthubert reads {FORMAT}, got {header.get('format')!r}")
-    problems = [f"{key}: unknown key" for key in header if key not in ("format", "config", "space", "predicts")]
+    problems = [f"{key}: unknown key" for key in header if key not in (*KEYS, TASK)]
     problems += [] if "config" in header else ["config: is missing"]
-    if not isinstance(header.get("predicts"), (dict, type(None))):
-        problems.append(f"predicts: expected an object or null, got {header['predicts']!r}")
+    for key in ("predicts", TASK):
+        if not isinstance(header.get(key), (dict, type(None))):
+            problems.append(f"{key}: expected an object or null, got {header[key]!r}")
     if problems:
         raise CheckpointError(f"{where}: {'; '.join(problems)}")
     return header

@@ -12,6 +12,8 @@ from lighthubert.models import HubertConfig, num_frames
 
 Sizes = Mapping[str, Any]  # axis -> number of units: an int, or a tensor (a batch of nets, an expected width)
 
+PARTS = ("all", "frontend", "transformer")
+
 # Utterances of LibriSpeech test-clean that the SUPERB challenge counts MACs over, in samples; 224.86 s in all.
 SUPERB_SAMPLES = (
     *(20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120, 59120, 62720, 66400, 71200, 75200, 78640, 82800, 87520),
@@ -48,18 +50,26 @@ def _numel(config: HubertConfig, sizes: Sizes, fixed: int, elastic: tuple[str, .
     return number
 
 
-def num_params(config: HubertConfig, sizes: Sizes | None = None) -> Any:
-    """Parameters of `Hubert(config)`: trunk and mask embedding.
+def in_part(name: str, part: str) -> bool:
+    """Whether a parameter belongs to a part of a net: "frontend" (convolutions, norms, projection), "transformer" (all
+    else), or "all". A part's cost depends on its own axes (and "embed") only."""
+    if part not in PARTS:
+        raise ValueError(f"part: must be one of {', '.join(PARTS)}, got {part!r}")
+    return part == "all" or name.startswith("frontend.") == (part == "frontend")
+
+
+def num_params(config: HubertConfig, sizes: Sizes | None = None, part: str = "all") -> Any:
+    """Parameters of `Hubert(config)`: trunk and mask embedding, or of one part as in `in_part`.
 
     sizes: other widths of the same layers (axis -> units), as integers or tensors; the config's own if None.
     """
     sizes = sizes or axis_sizes(config)
-    return sum(_numel(config, sizes, fixed, elastic) for _, fixed, elastic in _terms(config))
+    return sum(_numel(config, sizes, fixed, elastic) for name, fixed, elastic in _terms(config) if in_part(name, part))
 
 
-def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = None) -> Any:
+def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = None, part: str = "all") -> Any:
     """Multiply-accumulates of one clip of `num_samples` (10 s by default): convolutions, projections and the two
-    products of attention; norms, GELU and softmax count nothing. sizes as in `num_params`."""
+    products of attention; norms, GELU and softmax count nothing. sizes and part as in `num_params`."""
     sizes = sizes or axis_sizes(config)
     conv_frames, frames = [], num_samples
     for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
@@ -69,7 +79,7 @@ def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = 
     positions = frames + 1 - config.pos_conv_kernel % 2
     total: Any = 0
     for name, fixed, elastic in _terms(config):
-        if name == "mask_embed" or name.endswith(".bias") or "norm" in name:
+        if name == "mask_embed" or name.endswith(".bias") or "norm" in name or not in_part(name, part):
             continue
         times = frames
         if name.startswith("frontend.convs."):
@@ -77,7 +87,7 @@ def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = 
         elif name.startswith("encoder.pos_convs."):
             times = positions
         total = total + times * _numel(config, sizes, fixed, elastic)
-    for layer in range(config.num_layers):
+    for layer in range(config.num_layers if part != "frontend" else 0):
         total = total + 2 * frames**2 * config.head_dim * sizes[f"heads{layer}"]
     return total
 

@@ -4,7 +4,7 @@ from lighthubert.elastic.axes import AXES, axes, axis_sizes
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.space import SearchSpace
 from lighthubert.elastic.subnet import Subnet, extract, select, skeleton
-from lighthubert.elastic.supernet import Supernet
+from lighthubert.elastic.supernet import Supernet, run
 from lighthubert.models import Arch
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "importance",
     "ranking",
     "reorder",
+    "run",
     "select",
     "skeleton",
 ]

@@ -13,15 +13,21 @@ from lighthubert.elastic.axes import FIXED, axes, axis_sizes, layer_of, rows_per
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.models.config import brief
 
+MAY_BE_EMPTY = ("heads", "ffn")  # axes
 Units = range | tuple[int, ...]  # kept units in their new order; a range is taken as a view, a tuple is copied
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """Which of the parent's layers remain, and which units of each of its axes (all of an axis that is not named)."""
+    """Which of the parent's layers remain, and which units of each of its axes (all of an axis that is not named).
+
+    A layer may lose all its heads or FFN units: the bias of what consumed them remains. scales: axis -> a factor of
+    each kept unit, in their order, 1 where none is named; it multiplies the columns of the matrix that consumes them.
+    """
 
     layers: tuple[int, ...]
     units: Mapping[str, Units] = field(default_factory=dict)
+    scales: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def full(cls, parent: HubertConfig) -> Subnet:
@@ -51,9 +57,15 @@ class Subnet:
         if not set(self.layers) <= set(range(parent.num_layers)):
             problems.append(f"layers: the parent has {parent.num_layers}, got {self.layers}")
         for axis, units in self.units.items():
-            size = sizes.get(axis, 0)
-            if size and not _fits(units, size):
-                problems.append(f"{axis}: needs distinct units within 0 and {size - 1}, one or more")
+            may_be_empty = axis.startswith(MAY_BE_EMPTY)
+            if axis in sizes and not (_fits(units, sizes[axis]) and (units or may_be_empty)):
+                several = "" if may_be_empty else ", one or more"
+                problems.append(f"{axis}: needs distinct units within 0 and {sizes[axis] - 1}{several}")
+        for axis, scale in self.scales.items():
+            if axis not in sizes or axis == "embed":
+                problems.append(f"scales: {axis}: is no axis of units that can be scaled")
+            elif scale.shape != (len(self.units.get(axis, range(sizes[axis]))),):
+                problems.append(f"scales: {axis}: needs a number for each kept unit, got shape {tuple(scale.shape)}")
         if problems:
             raise ValueError("Subnet: " + "; ".join(problems))
 
@@ -68,16 +80,16 @@ class Subnet:
 
 
 def _fits(units: Units, size: int) -> bool:
-    """Whether these are distinct units of an axis, one or more."""
+    """Whether these are distinct units of an axis."""
     if isinstance(units, range):
-        return units.step == 1 and 0 <= units.start < units.stop <= size
-    return 0 < len(units) == len(set(units)) and 0 <= min(units) and max(units) < size
+        return units.step == 1 and 0 <= units.start <= units.stop <= size
+    return len(units) == len(set(units)) and min(units, default=0) >= 0 and max(units, default=-1) < size
 
 
 def select(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -> dict[str, Tensor]:
     """The subnet's parameters out of its parent's, by their names in the standalone net.
 
-    Differentiable: slices are views of the parent's tensors, other choices are gathered.
+    Differentiable: slices are views of the parent's tensors, other choices are gathered; scales get a gradient too.
     Raises KeyError for a parameter that has no axes, ValueError where `subnet.config` does.
     """
     subnet.config(parent)  # for its errors: a layer that the parent lacks would just be missing
@@ -92,6 +104,9 @@ def select(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -
             units = group if axis == "group" else subnet.units.get(axis)
             if axis != FIXED and units is not None:
                 tensor = _take(tensor, dim, units, rows_per_unit(axis, parent))
+            if dim == 1 and axis in subnet.scales:  # where the axis is consumed
+                scale = subnet.scales[axis].repeat_interleave(rows_per_unit(axis, parent))
+                tensor = tensor * scale.reshape(-1, *(1,) * (tensor.ndim - 2))
         if layer is not None:
             name = name.replace(f".{layer}.", f".{new_layer[layer]}.", 1)
         selected[name] = tensor
@@ -110,7 +125,7 @@ def _take(tensor: Tensor, dim: int, units: Units, rows: int) -> Tensor:
 def _index(units: Units, rows: int, device: torch.device) -> Tensor:
     """Rows of a matrix that units are; kept, since to copy thousands of numbers costs more than to gather by them."""
     with torch.inference_mode(False):  # a tensor made in inference mode could not be used in training later
-        index = torch.tensor(units, device=device)
+        index = torch.tensor(units, device=device, dtype=torch.long)
         return (index[:, None] * rows + torch.arange(rows, device=device)).flatten()
 
 

@@ -27,6 +27,15 @@ class _Skeletons(threading.local):
 _skeletons = _Skeletons()
 
 
+def run(hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
+        channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
+    """The outputs of a subnet, with gradients into the weights of `hubert`; arguments and errors as in Hubert."""
+    net = _skeletons.of(subnet.config(hubert.config)).train(hubert.training)
+    net.checkpoint_layers = hubert.checkpoint_layers
+    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
+    return functional_call(net, params, (waveform, lengths, mask, channel_mask), strict=True)
+
+
 class Supernet(nn.Module):
     """The weights of `space.parent` and every subnet of them (LightHuBERT, Wang et al. 2022).
 
@@ -58,11 +67,7 @@ class Supernet(nn.Module):
         self, waveform: Tensor, lengths: Tensor | None, arch: Arch | Subnet, mask: Tensor | None = None
     ) -> HubertOutput:
         """The outputs of one subnet, with gradients into the shared weights; arguments and errors as in Hubert."""
-        subnet = self.subnet(arch)
-        net = _skeletons.of(subnet.config(self.config)).train(self.training)
-        net.checkpoint_layers = self.checkpoint_layers
-        params = select(dict(self.hubert.named_parameters()), subnet, self.config)
-        return functional_call(net, params, (waveform, lengths, mask), strict=True)
+        return run(self.hubert, self.subnet(arch), waveform, lengths, mask)
 
     def subnet(self, arch: Arch | Subnet) -> Subnet:
         return arch if isinstance(arch, Subnet) else self.space.subnet(arch)

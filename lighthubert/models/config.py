@@ -69,8 +69,8 @@ class HubertConfig:
     conv_norm: str = "group"  # "group": norm of each channel over time, after the first conv | "layer": after each conv
     embed_dim: int = 768
     head_dim: int = 64
-    num_heads: tuple[int, ...] = (12,) * 12
-    ffn_dim: tuple[int, ...] = (3072,) * 12
+    num_heads: tuple[int, ...] = (12,) * 12  # 0: of the layer's attention only the bias of its output is left
+    ffn_dim: tuple[int, ...] = (3072,) * 12  # 0 likewise
     pos_conv_kernel: int = 128  # of each positional convolution
     pos_conv_groups: int = 16
     pos_conv_depth: int = 1  # 5 in data2vec
@@ -138,10 +138,14 @@ class HubertConfig:
 
 def _config_problems(c: HubertConfig) -> Iterator[str]:
     convs = ("conv_channels", "conv_kernels", "conv_strides")
-    for key in (*convs, "num_heads", "ffn_dim"):
+    for key in convs:
         value = getattr(c, key)
         if not value or min(value) < 1:
             yield f"{key}: needs one positive integer or more, got {value}"
+    for key in ("num_heads", "ffn_dim"):
+        value = getattr(c, key)
+        if not value or min(value) < 0:
+            yield f"{key}: needs an integer from 0 up for every layer, got {value}"
     if len({len(getattr(c, key)) for key in convs}) > 1:
         counts = [len(getattr(c, key)) for key in convs]
         yield f"{', '.join(convs)}: need one value per convolution each, got {counts} values"

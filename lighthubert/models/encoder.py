@@ -13,20 +13,33 @@ from lighthubert.models.config import HubertConfig
 from lighthubert.models.frontend import exact
 
 
+class Linear(nn.Linear):
+    """nn.Linear that may have no inputs or no outputs; without inputs its bias is all that it gives."""
+
+    def reset_parameters(self) -> None:
+        if self.weight.numel():  # torch warns of empty weights
+            super().reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.in_features else self.bias.expand(*x.shape[:-1], -1)
+
+
 class Attention(nn.Module):
-    """Multi-head self-attention through scaled_dot_product_attention; H * D need not equal E."""
+    """Multi-head self-attention through scaled_dot_product_attention; H * D need not equal E, and H may be 0."""
 
     def __init__(self, config: HubertConfig, num_heads: int) -> None:
         super().__init__()
         inner = num_heads * config.head_dim
         self.head_dim, self.dropout = config.head_dim, config.attention_dropout
-        self.q_proj = nn.Linear(config.embed_dim, inner)
-        self.k_proj = nn.Linear(config.embed_dim, inner)
-        self.v_proj = nn.Linear(config.embed_dim, inner)
-        self.out_proj = nn.Linear(inner, config.embed_dim)
+        self.q_proj = Linear(config.embed_dim, inner)
+        self.k_proj = Linear(config.embed_dim, inner)
+        self.v_proj = Linear(config.embed_dim, inner)
+        self.out_proj = Linear(inner, config.embed_dim)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """x (B, T, E); valid (B, 1, 1, T) bool, True for keys that may be attended to."""
+        if not self.out_proj.in_features:
+            return self.out_proj(x)
         q, k, v = (
             proj(x).unflatten(2, (-1, self.head_dim)).transpose(1, 2)  # (B, H, T, D)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
@@ -44,8 +57,8 @@ class Layer(nn.Module):
         self.norm_first = config.norm_first
         self.attention = Attention(config, num_heads)
         self.attention_norm = nn.LayerNorm(config.embed_dim)
-        self.fc1 = nn.Linear(config.embed_dim, ffn_dim)
-        self.fc2 = nn.Linear(ffn_dim, config.embed_dim)
+        self.fc1 = Linear(config.embed_dim, ffn_dim)
+        self.fc2 = Linear(ffn_dim, config.embed_dim)
         self.ffn_norm = nn.LayerNorm(config.embed_dim)
         self.dropout = nn.Dropout(config.dropout)
         self.ffn_dropout = nn.Dropout(config.ffn_dropout)

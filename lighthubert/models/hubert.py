@@ -70,9 +70,11 @@ class Hubert(nn.Module):
             elif name.startswith("encoder.pos_convs."):
                 nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=std)
 
-    def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None) -> HubertOutput:
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
+                channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
         """waveform (B, S) float at 16 kHz; lengths (B,) valid samples, all if None; mask (B, T) bool, True = masked.
 
+        channel_mask (B, E) bool: channels of the projection that are 0 in the whole clip, as in fine-tuning.
         Raises ValueError for wrong shapes and for clips that are shorter than one frame's receptive field.
         """
         self._check(waveform, lengths)
@@ -85,6 +87,8 @@ class Hubert(nn.Module):
             if mask.shape != x.shape[:2]:
                 raise ValueError(f"mask: expected shape {tuple(x.shape[:2])} (clips, frames), got {tuple(mask.shape)}")
             x = torch.where(mask[:, :, None], self.mask_embed.to(x.dtype), x)
+        if channel_mask is not None:
+            x = torch.where(channel_mask[:, None], 0, x)
         if lengths is None:
             valid, frames = None, torch.full((x.shape[0],), x.shape[1], device=x.device)
         else:

@@ -32,6 +32,39 @@ class FrameConfig:
             raise ValueError("; ".join(problems))
 
 
+@dataclass(frozen=True)
+class MaskConfig:
+    """What fine-tuning hides of a clip: spans of frames, and spans of channels of the front-end's projection.
+
+    A probability of 0 hides nothing. wav2vec 2.0 and HuBERT: .65 to .75 of frames, .5 of channels in spans of 64.
+    """
+
+    time_prob: float = 0.0
+    time_length: int = 10
+    channel_prob: float = 0.0
+    channel_length: int = 64
+
+    def __post_init__(self) -> None:
+        problems = []
+        for key in ("time_prob", "channel_prob"):
+            if not 0 <= getattr(self, key) <= 1:
+                problems.append(f"{key}: must lie within 0 and 1, got {getattr(self, key)}")
+        for key in ("time_length", "channel_length"):
+            if getattr(self, key) < 1:
+                problems.append(f"{key}: must be positive, got {getattr(self, key)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def draw_masks(batch: Batch, net: HubertConfig, config: MaskConfig, seed: int) -> tuple[Tensor, Tensor]:
+    """(B, T) of frames and (B, E) of channels, bool on the host: of each clip a function of (seed, epoch, clip)."""
+    drawn = [[stream(purpose, seed, batch.epoch, row) for row in batch.rows] for purpose in ("masks", "channels")]
+    frames = num_frames(batch.lengths.cpu(), net).tolist()
+    time = span_mask(frames, config.time_prob, config.time_length, drawn[0])
+    width = [net.embed_dim] * len(batch.rows)
+    return time, span_mask(width, config.channel_prob, config.channel_length, drawn[1], min_spans=0)
+
+
 def draw_mask(batch: Batch, net: HubertConfig, config: FrameConfig, seed: int) -> Tensor:
     """(B, T) bool on the host: each clip's mask is a function of (seed, epoch, clip), whatever its batch and rank."""
     frames = num_frames(batch.lengths, net).tolist()

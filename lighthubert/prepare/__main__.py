@@ -15,6 +15,7 @@ from lighthubert.prepare.librispeech import prepare_librispeech
 from lighthubert.prepare.mini import prepare_mini
 from lighthubert.prepare.phones import prepare_phones
 from lighthubert.prepare.report import PrepareError
+from lighthubert.prepare.slurp import prepare_slurp
 
 
 def sources(value: str) -> list[str]:
@@ -54,6 +55,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.set_defaults(run=lambda a: prepare_librispeech(a.root, a.out, a.jobs))
+
+    command = commands.add_parser("slurp", parents=[jobs], help="SLURP, with intents, one manifest a subset")
+    command.add_argument("root", type=Path, metavar="ROOT", help="its repository, with audio/ unpacked in it")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.set_defaults(run=lambda a: prepare_slurp(a.root, a.out, a.jobs))
 
     command = commands.add_parser(
         "debian", parents=[jobs], help="11 hours of speech from Debian packages", description=debian.__doc__,

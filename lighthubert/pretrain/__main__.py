@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lighthubert.checkpoint import digest, load_hubert, save
-from lighthubert.config import ConfigError
+from lighthubert.config import ConfigError, make_recipe
 from lighthubert.data import Manifest
 from lighthubert.elastic import SearchSpace
 from lighthubert.objectives import UnitLabels
@@ -18,8 +18,7 @@ from lighthubert.pretrain.init import build_supernet, require_sizes
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
-from lighthubert.train import distributed
-from lighthubert.train.launch import command, train_with
+from lighthubert.train import distributed, run_job, train_recipe
 
 ABOUT = """\
 Train a HuBERT teacher from nothing, or distil a supernet from a teacher in two stages.
@@ -31,14 +30,11 @@ The same command on the same run_dir resumes, or says that the run is done. Ctrl
 
 
 def main(argv: list[str] | None = None) -> int:
-    return command("pretrain", ABOUT, schema_of, start, argv)
+    return run_job("pretrain", ABOUT, read, lambda r, d: distill(r, d) if isinstance(r, Distill) else units(r, d), argv)
 
 
-def start(recipe: Distill | Units, device: torch.device) -> None:
-    if isinstance(recipe, Distill):
-        distill(recipe, device)
-    else:
-        units(recipe, device)
+def read(path: str, values: dict[str, Any]) -> Distill | Units:
+    return make_recipe(path, values, schema_of(path, values))
 
 
 def schema_of(path: str, values: dict[str, Any]) -> type[Distill] | type[Units]:
@@ -58,7 +54,7 @@ def distill(recipe: Distill, device: torch.device) -> None:
     objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
     # A file may change under its name: the run is of this space and of these weights of the teacher.
     content = {"space": space.to_dict(), "teacher_weights": digest(teacher)}
-    if train_with(objective, recipe, train, content):
+    if train_recipe(objective, recipe, train, content):
         supernet.cpu()
         save(supernet, Path(recipe.run_dir) / "supernet.safetensors")
         report(supernet, Path(recipe.run_dir), valid, recipe.data, recipe.eval_archs)
@@ -76,7 +72,7 @@ def units(recipe: Units, device: torch.device) -> None:
         require_sizes(recipe.init, source.config, recipe.model)
         model.hubert.load_state_dict(source.state_dict())
         content["init_weights"] = digest(source)
-    if train_with(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
+    if train_recipe(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)
         print(f"{path}: the trained HuBERT")

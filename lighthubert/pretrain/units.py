@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lighthubert.checkpoint import digest, load_hubert
 from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio, mfcc
 from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
 from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
-from lighthubert.pretrain.init import digest, load_hubert
-from lighthubert.pretrain.plots import loss_curves
 from lighthubert.pretrain.recipe import UnitConfig, Units
+from lighthubert.train.plots import loss_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,8 +1,9 @@
-"""Frozen-feature probes: what a net knows, measured in minutes on a CPU by a linear classifier on a labelled corpus."""
+"""Frozen-feature probes: what a net knows, measured in minutes on a CPU by a linear reader on a labelled corpus."""
 
 from lighthubert.probes.features import Represent, hidden_states, mfcc_frames
-from lighthubert.probes.probe import Score, probe
-from lighthubert.probes.tasks import TASKS, Task, load_task, phones, utterances
+from lighthubert.probes.probe import probe, score
+from lighthubert.probes.scores import Score
+from lighthubert.probes.tasks import TASKS, Task, labelled, load_task, phones, utterances
 
 __all__ = [
     "TASKS",
@@ -10,9 +11,11 @@ __all__ = [
     "Score",
     "Task",
     "hidden_states",
+    "labelled",
     "load_task",
     "mfcc_frames",
     "phones",
     "probe",
+    "score",
     "utterances",
 ]

@@ -1,18 +1,30 @@
 """What a probe sees of a clip: the frames of every layer of a net, or MFCC; stacked, or pooled over the clip."""
 
-# T frames, D dimensions
+# T frames, D dimensions, N items (clips, or frames)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lighthubert.data import Batch, mfcc
+from lighthubert.data import Batch, DataConfig, Manifest, eval_batches, mfcc
 from lighthubert.models import Hubert
 
 Represent = Callable[[Batch], list[list[Tensor]]]  # batch -> for each layer, the frames (T, D) of each clip
+BATCH = DataConfig(max_seconds=32, max_clip_seconds=15)
+
+
+@dataclass(frozen=True)
+class Features:
+    """layers: (N, D) of each. rows, counts: which clip of the task, and how many items in a row are of it."""
+
+    layers: list[np.ndarray]
+    rows: list[int]
+    counts: list[int]
 
 
 def mfcc_frames(batch: Batch) -> list[list[Tensor]]:
@@ -32,6 +44,21 @@ def hidden_states(net: Hubert) -> Represent:
         return [[state[i, :n] for i, n in enumerate(frames)] for state in output.hidden_states]
 
     return represent
+
+
+def collect(manifest: Manifest, represent: Represent, layers: Sequence[int] | None,
+            view: Callable[[Tensor], Tensor]) -> Features:  # fmt: skip
+    """What `view` makes of each clip's frames, (T, D) -> (items, D'), of some layers or all, kept in memory."""
+    found: list[list[np.ndarray]] = []
+    rows: list[int] = []
+    for batch in eval_batches(manifest, BATCH):
+        states = represent(batch)
+        states = [states[layer] for layer in layers] if layers else states
+        found = found or [[] for _ in states]
+        for layer, clips in zip(found, states, strict=True):
+            layer += [view(frames).float().numpy() for frames in clips]
+        rows += batch.rows
+    return Features([np.concatenate(layer) for layer in found], rows, [len(items) for items in found[0]])
 
 
 def stack(frames: Tensor, context: int) -> Tensor:

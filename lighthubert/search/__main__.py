@@ -9,15 +9,14 @@ from pathlib import Path
 import torch
 
 from lighthubert.checkpoint import digest, load, load_hubert
-from lighthubert.config import write_yaml
+from lighthubert.config import make_recipe, write_yaml
 from lighthubert.data import Manifest
 from lighthubert.elastic import Supernet
 from lighthubert.search.recipe import Search
 from lighthubert.search.report import report
 from lighthubert.search.run import Stopped, search
 from lighthubert.search.score import HeldOutLoss, draw_clips
-from lighthubert.train import distributed
-from lighthubert.train.launch import command
+from lighthubert.train import distributed, run_job
 
 ABOUT = """\
 Find the best subnets of a supernet under a budget, without retraining: constrained evolution over the archs of its
@@ -30,7 +29,7 @@ FREE = ("run_dir", "evaluations", "test_manifest", "test_seconds")  # no score d
 
 
 def main(argv: list[str] | None = None) -> int:
-    return command("search", ABOUT, lambda path, values: Search, run, argv)
+    return run_job("search", ABOUT, lambda path, values: make_recipe(path, values, Search), run, argv)
 
 
 def run(recipe: Search, device: torch.device) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from lighthubert.superb import submit, sweep
+from lighthubert.superb.corpora import CorpusError, watched
+from lighthubert.superb.package import CHECKOUT, LaunchError, find_s3prl, missing, opened
 from lighthubert.superb.upstream import UpstreamError, lighthubert
 
 ABOUT = """\
@@ -17,26 +19,27 @@ Train and evaluate a SUPERB task on a frozen net, with s3prl's own runner and ta
 
   python -m lighthubert.superb -m train -k subnet.safetensors -d speech_commands -c ks.yaml -p runs/ks
   python -m lighthubert.superb -m evaluate -e runs/ks/dev-best.ckpt
+  python -m lighthubert.superb sweep RECIPE.yaml [key=value ...]     many nets, many tasks (sweep --help)
+  python -m lighthubert.superb submit RUN_DIR                        pack a sweep's predictions (submit --help)
 
 -k is any file that lighthubert.load reads; of a supernet, --arch says which subnet. All other arguments are those of
 s3prl's run_downstream (-m, -d, -p, -o, -t, -s, -l, -f, ...). s3prl is the installed package, or the git checkout that
 the environment variable S3PRL_ROOT names: the published package lacks the configs of the tasks and parts of phone
 recognition and slot filling. Without a GPU, --device is cpu."""
-CHECKOUT = "set S3PRL_ROOT to the folder of a git checkout of s3prl"
-INSTALL = "pip install 'lighthubert[superb]'"
-
-
-class LaunchError(ValueError):
-    """A command that cannot be started, and what to do about it."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 2 and one line on stderr for what cannot be started; else s3prl's."""
-    args, rest = _parser().parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["sweep"]:
+        return sweep.main(words[1:])
+    if words[:1] == ["submit"]:
+        return submit.main(words[1:])
+    args, rest = _parser().parse_known_args(words)
     try:
         package = find_s3prl(os.environ.get("S3PRL_ROOT"))
         run([*rest, *command(args, package)])
-    except (LaunchError, UpstreamError) as error:
+    except (LaunchError, UpstreamError, CorpusError) as error:
         named = " (so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)"
         print(f"error: {error}{named if args.past_exp and isinstance(error, UpstreamError) else ''}", file=sys.stderr)
         return 2
@@ -64,18 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-e", "--past_exp", metavar="CKPT", help="a checkpoint of a task, which names all of the above")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
-
-
-def find_s3prl(root: str | None) -> Path:
-    """The folder of the package; a checkout (S3PRL_ROOT) is put before an installed one. Raises LaunchError."""
-    if root is not None:
-        if not Path(root, "s3prl", "run_downstream.py").is_file():
-            raise LaunchError(f"S3PRL_ROOT={root}: holds no s3prl/run_downstream.py; {CHECKOUT}")
-        sys.path.insert(0, str(Path(root).resolve()))
-    spec = find_spec("s3prl")
-    if spec is None or not spec.submodule_search_locations:
-        raise LaunchError(f"s3prl is not installed: {INSTALL}, or {CHECKOUT}")
-    return Path(spec.submodule_search_locations[0])
 
 
 def command(args: argparse.Namespace, package: Path) -> list[str]:
@@ -115,21 +106,9 @@ def absolute(path: str | None) -> str | None:
 
 def run(arguments: list[str]) -> None:
     """Hand over to s3prl's runner, which reads sys.argv."""
-    from lighthubert.superb.compat import patched  # needs torchaudio, which the checks above do not
-
-    with patched():
-        from s3prl import hub, run_downstream
-
-        hub.lighthubert = lighthubert
+    with opened() as s3prl, watched(s3prl):
         sys.argv = ["python -m lighthubert.superb", *arguments]
-        run_downstream.main()
-
-
-def missing(error: ModuleNotFoundError) -> str:
-    """What to do about a module that is not there."""
-    if error.name and error.name.startswith("s3prl."):
-        return f"{error}: no such task, or one that the published package of s3prl lacks ({CHECKOUT})"
-    return f"{error}, which s3prl needs: {INSTALL}"
+        s3prl.main()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,12 @@ class Upstream(nn.Module):
         return {"hidden_states": [state[clips, frames] for state in output.hidden_states]}
 
 
-def lighthubert(ckpt: str | Path, model_config: str | Path | None = None, **_: Any) -> Upstream:
+def lighthubert(ckpt: str | Path, model_config: str | Path | Mapping[str, Any] | None = None, **_: Any) -> Upstream:
     """The upstream of a checkpoint, under the names of arguments that s3prl and torch.hub use.
 
     ckpt: any file or folder that `lighthubert.load` reads. model_config: which subnet of a supernet, "largest",
-    "smallest" or the YAML or JSON file of an arch; None for a single net. s3prl's further arguments (refresh) say
-    nothing here. Raises UpstreamError.
+    "smallest", the YAML or JSON file of an arch, or its keys; None for a single net. s3prl's further arguments
+    (refresh) say nothing here. Raises UpstreamError.
     """
     try:
         net = load(ckpt)
@@ -68,7 +68,7 @@ def lighthubert(ckpt: str | Path, model_config: str | Path | None = None, **_: A
         raise UpstreamError(str(error) if str(ckpt) in str(error) else f"{ckpt}: {error}") from error
 
 
-def _subnet(supernet: Supernet, arch: str | Path | None) -> Hubert:
+def _subnet(supernet: Supernet, arch: str | Path | Mapping[str, Any] | None) -> Hubert:
     space = supernet.space
     if arch is None and space.num_archs > 1:
         raise ValueError("a supernet: say which of its subnets, --arch ARCH.yaml, --arch largest or --arch smallest")
@@ -77,7 +77,7 @@ def _subnet(supernet: Supernet, arch: str | Path | None) -> Hubert:
     return supernet.sample(space.smallest() if arch == "smallest" else arch)
 
 
-def _single(net: Hubert, arch: str | Path | None) -> Hubert:
+def _single(net: Hubert, arch: str | Path | Mapping[str, Any] | None) -> Hubert:
     if arch is not None:
         raise ValueError(f"holds a single net, not a supernet; there is no subnet to choose (--arch {arch})")
     return net

@@ -10,10 +10,10 @@ PLAIN_SECONDS = 30.0
 
 
 class ProgressLine:
-    """Shows "step of steps" and a text on stderr."""
+    """Shows "step of steps" (or of another unit) and a text on stderr."""
 
-    def __init__(self, step: int, steps: int) -> None:
-        self.step, self.steps, self.text = step, steps, ""
+    def __init__(self, step: int, steps: int, unit: str = "step") -> None:
+        self.step, self.steps, self.unit, self.text = step, steps, unit, ""
         self._first = (step, time.monotonic())
         self._printed = (step, -PLAIN_SECONDS)  # step and time of the last plain line
         self._bar: Any = None
@@ -48,5 +48,5 @@ class ProgressLine:
         now = time.monotonic()
         done, taken = self.step - self._first[0], now - self._first[1]
         eta = f", {(self.steps - self.step) * taken / done:.0f} s left" if 0 < done and self.step < self.steps else ""
-        print(f"step {self.step}/{self.steps}{eta}  {self.text}", file=sys.stderr, flush=True)
+        print(f"{self.unit} {self.step}/{self.steps}{eta}  {self.text}", file=sys.stderr, flush=True)
         self._printed = (self.step, now)

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from foreign_nets import BASE, LARGE, assert_same, fairseq_state, hugging_face, write_fairseq
+import transformers
+from foreign_nets import (
+    BASE,
+    LARGE,
+    SIZES,
+    assert_same,
+    fairseq_name,
+    fairseq_state,
+    hugging_face,
+    randomized,
+    write_fairseq,
+)
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -84,8 +95,24 @@ def test_settings_of_fairseq_that_are_wrong(tmp_path: Path) -> None:
     assert message(sections(MODEL, {"normalize": "no"})) == "settings of the task: normalize: expected bool, got 'no'"
     heads = {**MODEL, "encoder_attention_heads": 3}
     assert message(sections(heads, {})) == "settings of the model: a width of 128 cannot be split into 3 heads"
-    state["quantizer.vars"] = torch.zeros(3)
-    assert message(sections(MODEL, {})) == "not a whole net in fairseq HuBERT layout: quantizer.vars: unexpected"
+    state["target_glu.0.weight"] = torch.zeros(3)
+    assert message(sections(MODEL, {})) == "not a whole net in fairseq HuBERT layout: target_glu.0.weight: unexpected"
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
+def test_wav2vec2(tmp_path: Path, wave: Tensor, large: bool) -> None:
+    """With its quantizer; settings as in the first published files, an argument list."""
+    torch.manual_seed(0)
+    kind = LARGE if large else BASE
+    model = randomized(transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SIZES, **kind)))
+    state = {fairseq_name(key, large): value for key, value in model.state_dict().items()}
+    state |= {"quantizer.vars": torch.zeros(1, 640, 128), "quantizer.weight_proj.weight": torch.zeros(640, 16)}
+    state |= {f"{name}.{leaf}": torch.zeros(8) for name in ("project_q", "final_proj") for leaf in ("weight", "bias")}
+    settings = {**MODEL, **(LAYER_NORM if large else {}), "_name": "wav2vec2", "quantize_targets": True}
+    write_fairseq(tmp_path / "net.pt", state, namespace(settings, {"normalize": large}))
+    net = load(tmp_path / "net.pt")
+    assert (net.config.norm_first, net.config.normalize_waveform, net.config.conv_bias) == (large, large, large)
+    assert_same(net, model, wave)
 
 
 def test_a_state_dict_of_nothing_known(tmp_path: Path) -> None:

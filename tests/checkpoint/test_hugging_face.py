@@ -70,6 +70,27 @@ def test_data2vec(tmp_path: Path, wave: Tensor, settings: dict[str, Any]) -> Non
     assert_same(net, model, wave)
 
 
+@pytest.mark.parametrize("task", ["Wav2Vec2Model", "Wav2Vec2ForPreTraining", "Wav2Vec2ForCTC"])
+@pytest.mark.parametrize("settings", [BASE, LARGE], ids=["base", "large"])
+def test_wav2vec2(tmp_path: Path, wave: Tensor, settings: dict[str, Any], task: str) -> None:
+    """Alone, with its quantizer, and fine-tuned."""
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2Config(**SIZES, **settings, vocab_size=32)
+    model = randomized(getattr(transformers, task)(config))
+    model.save_pretrained(tmp_path)
+    net = load(tmp_path)
+    assert net.config.norm_first == net.config.normalize_waveform == (settings is LARGE)
+    assert_same(net, model if task == "Wav2Vec2Model" else model.wav2vec2, wave)
+
+
+def test_an_adapter_is_not_dropped(tmp_path: Path) -> None:
+    """What some fine-tuned wav2vec 2.0 nets have behind the last layer."""
+    model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SIZES, **BASE, add_adapter=True))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"adapter\.\S+: unexpected"):
+        load(tmp_path)
+
+
 def test_heads_of_any_size(tmp_path: Path, wave: Tensor) -> None:
     model = hugging_face(**BASE, num_attention_heads=8)
     model.save_pretrained(tmp_path)
@@ -100,8 +121,8 @@ def test_dropouts_and_mask_embedding(tmp_path: Path) -> None:
 
 
 SETTINGS = [
-    ({"model_type": "wav2vec2"}, "model_type: must be hubert or data2vec-audio, got 'wav2vec2'"),
-    ({"model_type": None}, "model_type: must be hubert or data2vec-audio, got None"),
+    ({"model_type": "wavlm"}, "model_type: must be hubert, wav2vec2 or data2vec-audio, got 'wavlm'"),
+    ({"model_type": None}, "model_type: must be hubert, wav2vec2 or data2vec-audio, got None"),
     (
         {"hidden_act": "relu", "feat_proj_layer_norm": False, "num_attention_heads": "2"},
         "num_attention_heads: expected int, got '2'; hidden_act: only 'gelu' is supported, got 'relu'; "

@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 import pytest
+import torch
 
 from lighthubert.elastic import Subnet, extract, select
 from lighthubert.models import Hubert, HubertConfig
@@ -34,21 +35,28 @@ WRONG: dict[str, tuple[HubertConfig, Subnet, str]] = {
         "Subnet: width: the parent has no such axis; heads9: ",
     ),
     "unknown layer": (WHOLE, Subnet((0, 4)), "Subnet: layers: the parent has 4, got (0, 4)"),
-    "no layers": (WHOLE, Subnet(()), "HubertConfig: num_heads: needs one positive integer or more, got ()"),
+    "no layers": (WHOLE, Subnet(()), "HubertConfig: num_heads: needs an integer from 0 up for every layer, got ()"),
     "layers in another order": (
         WHOLE,
         Subnet((1, 0)),
         "HubertConfig: layers: must be rising indices from 0 up, got (1, 0)",
     ),
     "a layer twice": (WHOLE, Subnet((1, 1)), "HubertConfig: layers: must be rising indices from 0 up, got (1, 1)"),
-    "too many units": (WHOLE, Subnet((0,), {"ffn0": range(97)}), f"Subnet: ffn0: needs {DISTINCT} 95, one or more"),
-    "a unit twice": (WHOLE, Subnet((0,), {"heads0": (1, 1)}), f"Subnet: heads0: needs {DISTINCT} 5, one or more"),
+    "too many units": (WHOLE, Subnet((0,), {"ffn0": range(97)}), f"Subnet: ffn0: needs {DISTINCT} 95"),
+    "a unit twice": (WHOLE, Subnet((0,), {"heads0": (1, 1)}), f"Subnet: heads0: needs {DISTINCT} 5"),
     "a negative unit": (WHOLE, Subnet((0,), {"conv0": (-1, 2)}), f"Subnet: conv0: needs {DISTINCT} 7, one or more"),
     "no units": (WHOLE, Subnet((0,), {"conv6": ()}), f"Subnet: conv6: needs {DISTINCT} 15, one or more"),
     "every other unit as a range": (
         WHOLE,
         Subnet((0,), {"conv6": range(0, 16, 2)}),
         f"Subnet: conv6: needs {DISTINCT} 15, one or more",
+    ),
+    "a scale of no axis": (WHOLE, Subnet((0,), {}, {"heads9": torch.ones(1)}), "Subnet: scales: heads9: is no axis"),
+    "a scale of embed": (WHOLE, Subnet((0,), {}, {"embed": torch.ones(48)}), "Subnet: scales: embed: is no axis"),
+    "too many scales": (
+        WHOLE,
+        Subnet((0,), {"heads0": (1, 3)}, {"heads0": torch.ones(6)}),
+        "Subnet: scales: heads0: needs a number for each kept unit, got shape (6,)",
     ),
     "half a group at the front": (WHOLE, Subnet((0,), {"embed": range(12)}), f"embed: 12 {NO_GROUPS}"),
     "half a group at the end": (WHOLE, Subnet((0,), {"embed": range(20)}), f"embed: 20 {NO_GROUPS}"),

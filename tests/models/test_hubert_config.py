@@ -72,7 +72,7 @@ def test_lists_are_tuples() -> None:
     arch = Arch(48, [1, 2, 3], [9, 8, 7], [4, 5], [0, 2, 7])  # type: ignore[arg-type]
     assert arch == OTHER.arch
     assert hash(arch) == hash(OTHER.arch)
-    with pytest.raises(ValueError, match=r"^HubertConfig: num_heads: needs one positive integer or more, got \(\);"):
+    with pytest.raises(ValueError, match=r"^HubertConfig: num_heads: needs an integer from 0 up for every layer"):
         HubertConfig(num_heads=[])  # type: ignore[arg-type]
 
 
@@ -115,11 +115,15 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no layers": (
         {"num_heads": [], "ffn_dim": []},
-        ["num_heads: needs one positive integer or more, got ()", "ffn_dim: needs"],
+        ["num_heads: needs an integer from 0 up for every layer, got ()", "ffn_dim: needs"],
     ),
-    "a layer without heads": (
-        {"num_heads": [0] + [12] * 11},
-        ["num_heads: needs one positive integer or more, got (0, 12"],
+    "fewer heads than none": (
+        {"num_heads": [-1] + [12] * 11},
+        ["num_heads: needs an integer from 0 up for every layer, got (-1, 12"],
+    ),
+    "a convolution without channels": (
+        {"conv_channels": [0] + [512] * 6},
+        ["conv_channels: needs one positive integer or more, got (0, 512"],
     ),
     "not a multiple": ({"embed_dim": 760}, ["embed_dim: must be a multiple of pos_conv_groups=16, got 760"]),
     "no groups": ({"pos_conv_groups": 0}, ["pos_conv_groups: must be positive, got 0"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import struct
 from pathlib import Path
 
@@ -73,6 +74,45 @@ def test_librispeech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"skipped {broken}/84-121-0009.flac: no transcript in the chapter's .trans.txt" in said
 
     assert not (tmp_path / "LibriSpeech" / "train-960.tsv").exists()
+
+
+def write_slurp(root: Path) -> None:
+    """Two sentences in train with three recordings, one of them gone, and one in test; as in the real repository."""
+    write(root / "audio" / "slurp_real" / "audio-1-headset.flac", 16000)
+    write(root / "audio" / "slurp_real" / "audio-2.flac", 8000)
+    write(root / "audio" / "slurp_real" / "audio-4.flac", 4000)
+    texts = root / "dataset" / "slurp"
+    texts.mkdir(parents=True)
+    entries = [
+        {"slurp_id": 1, "sentence": "wake me up at eight o'clock", "scenario": "alarm", "action": "set",
+         "recordings": [{"file": "audio-1-headset.flac", "wer": 0}, {"file": "audio-3.flac", "wer": 0}]},
+        {"slurp_id": 2, "sentence": "Olly, quiet!", "scenario": "audio", "action": "volume_mute",
+         "recordings": [{"file": "audio-2.flac"}]},
+    ]  # fmt: skip
+    (texts / "train.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    (texts / "test.jsonl").write_text(json.dumps({**entries[1], "recordings": [{"file": "audio-4.flac"}]}) + "\n")
+
+
+def test_slurp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_slurp(tmp_path / "slurp")
+    assert main(["slurp", str(tmp_path / "slurp"), "--out", str(tmp_path)]) == 0
+    manifest = Manifest.read(tmp_path / "train.tsv")
+    assert manifest.files == ["slurp/audio/slurp_real/audio-1-headset.flac", "slurp/audio/slurp_real/audio-2.flac"]
+    assert manifest.samples.tolist() == [16000, 8000]
+    assert manifest.columns["intent"] == ["alarm_set", "audio_volume_mute"]
+    assert manifest.columns["transcript"] == ["wake me up at eight o'clock", "olly quiet"]
+    assert Manifest.read(tmp_path / "test.tsv").columns["scenario"] == ["audio"]
+    said = capsys.readouterr()
+    assert "audio-3.flac" in said.err
+    assert f"{tmp_path}/train.tsv: 2 clips, 0.00 h, 1 left out\n" in said.out
+
+
+def test_a_wrong_line_of_slurp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_slurp(tmp_path)
+    with (tmp_path / "dataset" / "slurp" / "test.jsonl").open("a") as file:
+        file.write('{"sentence": "x"}\n')
+    assert main(["slurp", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "test.jsonl, line 2: not an entry of SLURP: KeyError('scenario')" in capsys.readouterr().err
 
 
 def test_librispeech_960_is_all_of_training(tmp_path: Path) -> None:

@@ -16,7 +16,13 @@ from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-NAMES = sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+OTHER_JOBS = ("finetune", "prune", "search", "superb/")
+NAMES = sorted(
+    name
+    for path in RECIPES.rglob("*.yaml")
+    if not (name := path.relative_to(RECIPES).with_suffix("").as_posix()).startswith(OTHER_JOBS)
+    and not path.name.startswith(OTHER_JOBS)
+)
 PUBLISHED = {"HUBERT_BASE": lh.HubertConfig.base, "HUBERT_LARGE": lh.HubertConfig.large}
 MINI_TEACHER = "checkpoints/hubert-mini.safetensors"
 

@@ -1,7 +1,5 @@
 """Probes on representations whose answer is known: the layer that holds the label, none, and the clip's own number."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from torch import Tensor
 from lighthubert import Hubert, HubertConfig
 from lighthubert.data import MINI, Batch, Manifest, load_audio, mfcc
 from lighthubert.models import num_frames
-from lighthubert.probes import Represent, Task, hidden_states, mfcc_frames, probe
+from lighthubert.probes import Represent, Task, hidden_states, mfcc_frames, probe, score
 from lighthubert.probes.features import pool, stack
 from lighthubert.probes.tasks import Clip
 
@@ -18,11 +16,11 @@ CLIPS = Manifest.read(MINI / "train.tsv")
 SHORT = np.argsort(CLIPS.samples, kind="stable")[:60].tolist()
 
 
-def task(labels: list[str], per_frame: bool = False) -> Task:
+def task(labels: list[str], kind: str = "classes") -> Task:
     """Sixty short clips of the embedded corpus; every fourth is held out."""
     rows = zip(SHORT, labels, strict=True)
-    clips = [Clip(CLIPS.files[r], int(CLIPS.samples[r]), label, i % 4 == 3) for i, (r, label) in enumerate(rows)]
-    return Task("made", CLIPS.root, clips, per_frame)
+    clips = [Clip(CLIPS.file_path(r), int(CLIPS.samples[r]), label, i % 4 == 3) for i, (r, label) in enumerate(rows)]
+    return Task("made", CLIPS.path, clips, kind)
 
 
 def coded(codes: list[list[Tensor]]) -> Represent:
@@ -44,34 +42,50 @@ TOLD = [torch.tensor([float(label == "odd")]) for label in LABELS]
 
 
 def test_the_layer_that_holds_the_label_is_found() -> None:
-    score = probe(task(LABELS), coded([noise(0, 8), TOLD, noise(1, 8)]))
-    assert score.layer == 1
-    assert score.accuracy == (1.0, 1.0, 1.0)
-    assert score.by_layer[1] == 1.0
-    assert max(score.by_layer[0], score.by_layer[2]) < 1.0
-    assert (score.num_train, score.num_test) == (45, 15)
+    found = probe(task(LABELS), coded([noise(0, 8), TOLD, noise(1, 8)]))
+    assert found.layer == 1
+    assert found.values == (1.0, 1.0, 1.0)
+    assert found.by_layer[1] == 1.0
+    assert max(found.by_layer[0], found.by_layer[2]) < 1.0
+    assert (found.num_train, found.num_test) == (45, 15)
 
 
 def test_a_layer_may_be_named() -> None:
-    score = probe(task(LABELS), coded([noise(0, 8), TOLD, TOLD]), layers=[2])
-    assert (score.layer, score.mean, len(score.by_layer)) == (2, 1.0, 1)
+    found = probe(task(LABELS), coded([noise(0, 8), TOLD, TOLD]), layers=[2])
+    assert (found.layer, found.mean, len(found.by_layer)) == (2, 1.0, 1)
 
 
 def test_held_out_clips_teach_nothing() -> None:
     """A code for each clip lets a classifier remember all clips that it was shown, and guess those that it was not."""
     own = list(torch.eye(60))
-    score = probe(task(LABELS), coded([own]))
+    found = probe(task(LABELS), coded([own]))
     train = [label for i, label in enumerate(LABELS) if i % 4 != 3]
     majority = max(set(train), key=train.count)
     expected = np.mean([label == majority for i, label in enumerate(LABELS) if i % 4 == 3])
-    assert score.accuracy == pytest.approx((expected,) * 3)
+    assert found.values == pytest.approx((expected,) * 3)
 
 
 def test_seeds_train_on_other_clips() -> None:
     features = [torch.cat([a, b]) for a, b in zip(noise(2, 30), TOLD, strict=True)]
-    scores = probe(task(LABELS), coded([features]), seeds=(1, 2, 3, 4, 5, 1)).accuracy
+    scores = probe(task(LABELS), coded([features]), seeds=(1, 2, 3, 4, 5, 1)).values
     assert scores[0] == scores[5]
     assert len(set(scores)) > 1
+
+
+def test_a_score_for_search_is_the_probe_on_fewer_clips() -> None:
+    unclear = [told + n for told, n in zip(TOLD, noise(4, 1), strict=True)]
+    made, representation = task(LABELS), coded([noise(3, 20), unclear])
+    fewer = made.take(30, 12)
+    assert [sum(clip.held_out == part for clip in fewer.clips) for part in (False, True)] == [30, 12]
+    assert set(fewer.clips) < set(made.clips)
+    assert made.take(99, 99).clips == made.clips
+    assert score(representation, made, 30, 12) == probe(fewer, representation, seeds=(1,)).mean
+    assert score(coded([TOLD]), made) == 1.0
+
+
+def test_too_few_clips_are_refused() -> None:
+    with pytest.raises(ValueError, match="probe made: 3 training and 0 held-out items are too few"):
+        probe(task(LABELS).take(3, 0), coded([TOLD]))
 
 
 def test_frames_are_told_apart_by_what_is_in_them() -> None:
@@ -85,10 +99,10 @@ def test_frames_are_told_apart_by_what_is_in_them() -> None:
         frames = [num_frames(int(CLIPS.samples[r])) for r in SHORT]
         return [" ".join(f"{t}:p{(t - late) % 8 // 4}" for t in range(n)) for n in frames]
 
-    assert probe(task(spikes(0), per_frame=True), represent).mean == 1.0
-    score = probe(task(spikes(1), per_frame=True), represent, context=3)
-    assert score.mean > 0.99
-    assert score.num_test == sum(num_frames(int(CLIPS.samples[r])) for i, r in enumerate(SHORT) if i % 4 == 3)
+    assert probe(task(spikes(0), kind="frames"), represent).mean == 1.0
+    found = probe(task(spikes(1), kind="frames"), represent, context=3)
+    assert found.mean > 0.99
+    assert found.num_test == sum(num_frames(int(CLIPS.samples[r])) for i, r in enumerate(SHORT) if i % 4 == 3)
 
 
 def test_stack_and_pool() -> None:
@@ -107,7 +121,7 @@ def test_representations_are_those_of_single_clips() -> None:
     net = Hubert(HubertConfig(conv_channels=(8,) * 7, embed_dim=32, head_dim=8, num_heads=(4, 4), ffn_dim=(48, 48),
                               pos_conv_kernel=16, pos_conv_groups=4))  # fmt: skip
     made = task([""] * 60)
-    waves = [load_audio(Path(CLIPS.root) / made.clips[row].file) for row in (0, 40)]
+    waves = [load_audio(made.clips[row].file) for row in (0, 40)]
     padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
     batch = Batch(padded, torch.tensor([len(w) for w in waves]), (0, 40), (0, 0), 0)
     layers = hidden_states(net)(batch)

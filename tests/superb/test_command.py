@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from lighthubert.superb import __main__ as superb
+from lighthubert.superb import package
 
 RUNNER = """
 import json, sys
+from argparse import Namespace
 from s3prl import hub
+
+def get_downstream_args():
+    return Namespace(downstream="task"), {}, []
 
 def main():
     words = sys.argv[1:]
@@ -89,7 +94,7 @@ def test_what_cannot_start(
 
 def test_without_s3prl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("S3PRL_ROOT", raising=False)
-    monkeypatch.setattr(superb, "find_spec", lambda _: None)
+    monkeypatch.setattr(package, "find_spec", lambda _: None)
     assert superb.main(["-m", "train"]) == 2
     assert "s3prl is not installed: pip install 'lighthubert[superb]', or set S3PRL_ROOT" in capsys.readouterr().err
 
@@ -108,7 +113,7 @@ def test_a_checkout_that_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_module_that_s3prl_misses(root: Path, line: str, message: str) -> None:
-    (root / "s3prl" / "run_downstream.py").write_text(f"def main():\n    {line}\n")
+    (root / "s3prl" / "run_downstream.py").write_text(f"get_downstream_args = None\ndef main():\n    {line}\n")
     done = launch(root, "-m", "train", "-k", "net.safetensors", "-d", "task")
     assert done.returncode == 2
     assert done.stderr.startswith(message)

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import nets
-import oracle
 import pytest
 import torch
 from torch import Tensor
@@ -64,17 +63,40 @@ def test_s3prls_own_upstream_test(
     theirs._test_specific_upstream("ours")
 
 
+@torch.no_grad()
+def test_what_a_task_is_handed(s3prl: ModuleType, files: Path) -> None:
+    """The runner's featurizer, which is another one: a clip's frames are the same beside longer clips as alone."""
+    upstream = lighthubert(files / "net.safetensors")
+    featurizer = sys.modules["s3prl.upstream.interfaces"].Featurizer(upstream, upstream_device="cpu")
+    featurizer.weights.copy_(torch.tensor([0.3, -1.0, 0.5, 2.0]))
+    lengths = [24001, 800, 16000, 4799, 35 * 16000]
+    wavs = [0.1 * torch.randn(n, generator=torch.Generator().manual_seed(n)) + 0.3 for n in lengths]
+    together = featurizer(wavs, upstream(wavs))
+    assert [len(frames) for frames in together] == [75, 2, 50, 15, 1749]  # rounded; the longest has no frame to spare
+    for wav, frames in zip(wavs, together, strict=True):
+        (alone,) = featurizer([wav], upstream([wav]))
+        assert frames.isfinite().all()
+        assert_near(frames[: len(alone)], alone)  # a clip alone has no frames past its end
+        assert len(frames) - len(alone) in (0, 1)
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")  # in s3prl's model
-@pytest.mark.parametrize("name", ["hubert_pruner", "student_hubert"])
-def test_a_released_file_gives_what_s3prls_lighthubert_gives(s3prl: ModuleType, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "mode", "space"),
+    [
+        ("hubert_pruner", "default", "small"),
+        ("hubert_pruner", "layer_norm", "base"),
+        ("student_hubert", "layer_norm", "small"),
+    ],
+)
+def test_a_released_file_gives_what_s3prls_lighthubert_gives(
+    s3prl: ModuleType, tmp_path: Path, name: str, mode: str, space: str
+) -> None:
     """Its bundled model runs one subnet of stage 2's file, and the whole net of stage 1's. Single clips: in a batch it
-    lets padding be heard."""
-    model = {"_name": name, "extractor_mode": "default", "pruner_supernet": "small.yaml"}
-    extras = {"label_embs_concat": torch.ones(504, 256), "final_proj.weight": torch.ones(256, 768)}
-    state = oracle.state_dict("default") | extras | {"final_proj.bias": torch.ones(256)}
-    torch.save({"cfg": {"model": model, "task": {"normalize": True}}, "model": state}, tmp_path / "released.pt")
+    lets padding be heard. Both normalise the clip: it is quiet and far from 0."""
+    nets.write_released(tmp_path / "released.pt", name, mode, space)
     arch = tmp_path / "arch.yaml"
-    write_yaml(arch, {"embed_dim": 384, "num_layers": 12, "num_heads": 6, "ffn_ratio": 4.0})
+    write_yaml(arch, nets.RELEASED_SMALL if space == "small" else nets.RELEASED_BASE)
 
     theirs = sys.modules["s3prl.hub"].lighthubert_local(str(tmp_path / "released.pt")).eval()
     ours = lighthubert(tmp_path / "released.pt", arch if name == "hubert_pruner" else None)

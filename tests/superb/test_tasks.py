@@ -12,6 +12,8 @@ import pytest
 import tiny
 import torch
 
+import lighthubert as lh
+
 FAST = ["KS", "IC"]
 CHECKOUT = ["PR", "SF"]  # the published package lacks parts of them
 CACHING = ["SID", "ASV"]  # s3prl keeps lists of files inside its own package
@@ -58,6 +60,21 @@ def test_train_and_evaluate(task: str, files: Path, package: Path) -> None:
     assert (len(found) if "*" in pattern else len(found[0].read_text().splitlines())) == number
     if task in FAST:
         assert accuracy(printed) == pytest.approx(agreement(files / "run"), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_net_is_trained_too(files: Path, package: Path) -> None:
+    """-f: gradients reach all of it but the mask's embedding, and the task's checkpoint holds it."""
+    made = tiny.write("IC", files / "data")
+    net = ("-k", "net.safetensors", "-f")
+    launch(files, package, "-m", "train", *net, "-d", made.downstream, "-c", "data/settings.yaml", "-p", "run")
+    with torch.serialization.safe_globals([Namespace]):
+        learnt = torch.load(files / "run/states-4.ckpt", weights_only=True)["Upstream"]
+    before = lh.load(files / "net.safetensors").state_dict()
+    assert learnt.keys() == {f"net.{name}" for name in before}
+    assert all(weight.isfinite().all() for weight in learnt.values())
+    same = [name for name, weight in before.items() if torch.equal(weight, learnt[f"net.{name}"])]
+    assert same == ["mask_embed"]
 
 
 def accuracy(printed: str) -> float:

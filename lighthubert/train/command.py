@@ -1,4 +1,4 @@
-"""The command line of the training jobs: recipe and overrides in, one line for whatever is wrong, the loop in a folder."""
+"""What every training job's command line does: read a recipe, hold its folder, train, and say what was wrong."""
 
 from __future__ import annotations
 
@@ -6,27 +6,35 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from lighthubert.config import make_recipe, read_values, write_yaml
+from lighthubert.config import read_values, write_yaml
 from lighthubert.data import BadDataError, DataConfig, Manifest, Reader
 from lighthubert.train import distributed
 from lighthubert.train.config import TrainConfig
 from lighthubert.train.job import TrainingError
 from lighthubert.train.loop import Objective, run
-from lighthubert.train.state import StateError, locked
+from lighthubert.train.state import locked
+
+# Of configs and sizes; files; packages that are not installed; the run.
+USER_ERRORS = (ValueError, OSError, ImportError, BadDataError, TrainingError)
 
 
-class Recipe(Protocol):
-    """What every training job's recipe has, a frozen dataclass."""
+class JobRecipe(Protocol):
+    """What the recipes of all jobs have; they are dataclasses."""
 
     @property
     def run_dir(self) -> str: ...
+
+
+class Recipe(JobRecipe, Protocol):
+    """What the recipes of all training jobs have."""
+
     @property
     def seed(self) -> int: ...
     @property
@@ -35,16 +43,15 @@ class Recipe(Protocol):
     def train(self) -> TrainConfig: ...
 
 
-def command(
-    job: str,
-    about: str,
-    schema_of: Callable[[str, dict[str, Any]], type[Any]],
-    start: Callable[[Any, torch.device], None],
-    argv: list[str] | None = None,
-) -> int:
-    """`python -m lighthubert.JOB RECIPE.yaml [key=value ...]`; the exit code, 2 with a line on stderr for an error.
+R = TypeVar("R", bound=JobRecipe)
 
-    schema_of: the recipe's dataclass, of its path and values. start: does the job with run_dir held.
+
+def run_job(job: str, about: str, read: Callable[[str, dict[str, Any]], R], work: Callable[[R, torch.device], None],
+            argv: Sequence[str] | None = None) -> int:  # fmt: skip
+    """`python -m lighthubert.JOB RECIPE.yaml [key=value ...]`; returns the exit code.
+
+    read: the recipe of a file's path and values. work: all of the run, on this rank's device. The run's folder is held
+    from the first label to the last file of a report, not only while it trains.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m lighthubert.{job}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -54,13 +61,10 @@ def command(
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        values = read_values(args.recipe, args.overrides)
-        recipe = make_recipe(args.recipe, values, schema_of(args.recipe, values))
-        # Held from the first label to the last file of the report, not only while it trains.
+        recipe = read(args.recipe, read_values(args.recipe, args.overrides))
         with distributed.session() as device, locked(Path(recipe.run_dir)):
-            start(recipe, device)
-    except (ValueError, OSError, ImportError, BadDataError, StateError, TrainingError) as error:
-        # of configs and sizes; files; packages that are not installed; the run
+            work(recipe, device)
+    except USER_ERRORS as error:
         # Most errors are the same on all ranks, but torchrun ends the slower ones before they can say theirs.
         rank = os.environ.get("RANK", "0")
         print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr)
@@ -68,8 +72,11 @@ def command(
     return 0
 
 
-def train_with(objective: Objective, recipe: Recipe, clips: Manifest, content: dict[str, Any]) -> bool:
-    """Run the loop; True on rank 0 if the run is finished. content: what else must stay the same to resume."""
+def train_recipe(objective: Objective, recipe: Recipe, clips: Manifest, content: dict[str, Any]) -> bool:
+    """Run the loop; True on rank 0 if the run is finished. content: what else must stay the same to resume.
+
+    config.yaml in the run's folder says what is trained there.
+    """
     rank, world = distributed.rank(), distributed.world()
     run_dir, values = Path(recipe.run_dir), asdict(recipe)  # type: ignore[call-overload]
     reader = Reader(clips, recipe.data, seed=recipe.seed, rank=rank, world=world)

@@ -1,0 +1,134 @@
+"""Supervised tasks on top of a net: transcripts by CTC, classes of clips. Shared by fine-tuning and pruning."""
+
+# B clips, T frames, E embed, V outputs (CTC tokens or classes), L labels
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lighthubert.checkpoint import CheckpointError, load_task, save
+from lighthubert.models import Hubert, HubertOutput, valid_mask
+from lighthubert.objectives.vocabulary import PAD, TaskConfig, Vocabulary
+from lighthubert.schema import parse
+
+
+class TaskHead(nn.Module):
+    """A linear layer on the last hidden state, or on a weighted sum of all: of each frame for CTC, of the mean over a
+    clip's valid frames for classes.
+
+    The weights of the sum are a softmax, equal at the start; hidden state 0, the front-end's projection, is one of
+    them, as in SUPERB. Pruned nets keep embed_dim and the number of layers, so a head goes on with them.
+    """
+
+    def __init__(self, embed_dim: int, num_layers: int, num_outputs: int, config: TaskConfig) -> None:
+        super().__init__()
+        self.kind = config.kind
+        self.proj = nn.Linear(embed_dim, num_outputs)
+        nn.init.xavier_uniform_(self.proj.weight)  # as fairseq's CTC head
+        nn.init.zeros_(self.proj.bias)
+        self.layer_weights = nn.Parameter(torch.zeros(num_layers + 1)) if config.layers == "weighted" else None
+
+    def forward(self, output: HubertOutput) -> Tensor:
+        """-> logits, (B, T, V) for CTC, (B, V) for classes."""
+        state = output.last_hidden_state
+        if self.layer_weights is not None:
+            weights = self.layer_weights.softmax(0)
+            state = torch.stack([w * s for w, s in zip(weights, output.hidden_states, strict=True)]).sum(0)
+        if self.kind == "classify":
+            valid = valid_mask(output.lengths, state.shape[1])[:, :, None]
+            state = torch.where(valid, state.float(), 0).sum(1) / output.lengths[:, None]
+        return self.proj(state)
+
+
+class TaskModel(nn.Module):
+    """A net with the head for a task, and what the head's outputs stand for."""
+
+    def __init__(self, hubert: Hubert, task: TaskConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.hubert, self.task, self.vocabulary = hubert, task, vocabulary
+        self.head = TaskHead(hubert.config.embed_dim, hubert.config.num_layers, len(vocabulary), task)
+
+    @property
+    def checkpoint_layers(self) -> bool:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        return self.hubert.checkpoint_layers
+
+    @checkpoint_layers.setter
+    def checkpoint_layers(self, value: bool) -> None:
+        self.hubert.checkpoint_layers = value
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
+                channel_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """As Hubert's -> logits (B, T, V) or (B, V), valid frames (B,)."""
+        output = self.hubert(waveform, lengths, mask, channel_mask)
+        return self.head(output), output.lengths
+
+    def save(self, path: str | Path) -> None:
+        """Write net, head, task and vocabulary as one native file; `lighthubert.load` reads the net out of it."""
+        about = {"config": asdict(self.task), "vocabulary": self.vocabulary.to_dict()}
+        save(self.hubert, path, task=about, head=self.head)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TaskModel:
+        """A file that `save` wrote, for evaluation. Raises CheckpointError for any other, naming every wrong key."""
+        if not Path(path).exists():
+            raise CheckpointError(f"{path}: no such file or folder")
+        found = load_task(path)
+        if found is None:
+            raise CheckpointError(f"{path}: holds no fine-tuned task; `lighthubert finetune` makes such files")
+        hubert, about, tensors = found
+        try:
+            task = parse(TaskConfig, about.get("config", {}), "config")
+            vocabulary = parse(Vocabulary, about.get("vocabulary", {}), "vocabulary")
+        except ValueError as error:
+            raise CheckpointError(f"{path}: metadata 'lighthubert': task: {error}") from None
+        model = cls(hubert, task, vocabulary)
+        expected = {name: tuple(p.shape) for name, p in model.head.named_parameters()}
+        shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+        if expected != shapes:
+            raise CheckpointError(f"{path}: the head's tensors are {shapes}, its task and net need {expected}")
+        model.head.load_state_dict(tensors)
+        return model.eval()
+
+    def take_head(self, path: str | Path) -> list[str]:
+        """Go on with the head of a file that `save` wrote; what it has another one of, where it does not fit."""
+        source = TaskModel.load(path)
+        pairs = {
+            "task.kind": (source.task.kind, self.task.kind),
+            "task.layers": (source.task.layers, self.task.layers),
+            "vocabulary": (source.vocabulary, self.vocabulary),
+        }
+        if not (differing := [key for key, (theirs, ours) in pairs.items() if theirs != ours]):
+            self.head.load_state_dict(source.head.state_dict())
+        return differing
+
+
+def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
+    """The loss of each clip, (B,) float32: a sum over its tokens (CTC), or the cross-entropy of its class.
+
+    logits (B, T, V) or (B, V); frames (B,) valid ones; labels (B, L) int64, PAD behind each clip's. Clips that are not
+    `learnable` have a loss and a gradient of zero.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        scores = logits.float().log_softmax(-1)
+        if logits.ndim == 2:
+            return F.nll_loss(scores, labels[:, 0], ignore_index=PAD, reduction="none")
+        counts = (labels != PAD).sum(1)
+        losses = F.ctc_loss(scores.transpose(0, 1), labels.clamp_min(0), frames, counts, blank=0, reduction="none",
+                            zero_infinity=True)  # fmt: skip
+        return torch.where(counts > 0, losses, 0)
+
+
+def learnable(frames: Tensor, labels: Tensor, kind: str) -> Tensor:
+    """(B,) bool: clips that a loss can be had of. CTC: at least one token, and frames (B,) enough for all of them, with
+    a blank between two that are alike. Classes: a known one."""
+    counts = (labels != PAD).sum(1)
+    if kind == "classify":
+        return counts > 0
+    repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != PAD)).sum(1)
+    return (counts > 0) & (counts + repeats <= frames)
