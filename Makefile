@@ -15,7 +15,7 @@ help:  ## list the targets
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -e '.[train,fairseq2,finetune,probe,superb,dev]'
+	$(PY) -m pip install --disable-pip-version-check -e '.[train,fairseq2,finetune,probe,search,superb,dev]'
 	@$(PY) -c 'from importlib.util import find_spec; import platform; find_spec("fairseq2") or print("fairseq2 has no build for Python", platform.python_version(), "on", platform.system(), platform.machine() + ": training reads audio with the torch DataLoader, the same batches.")'
 	@touch $@
 

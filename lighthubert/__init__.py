@@ -5,6 +5,7 @@ from lighthubert.checkpoint import load, save
 from lighthubert.data.audio import load_audio
 from lighthubert.elastic import Arch, SearchSpace, Subnet, Supernet
 from lighthubert.models import Hubert, HubertConfig, HubertOutput
+from lighthubert.search import search
 
 __all__ = [
     "Arch",
@@ -18,4 +19,5 @@ __all__ = [
     "load",
     "load_audio",
     "save",
+    "search",
 ]

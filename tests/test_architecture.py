@@ -19,6 +19,8 @@ DOORS = {
     "jiwer": {"objectives/decoding"},
     "tokenizers": {"objectives/vocabulary"},
     "s3prl": {"superb"},
+    "pymoo": {"search/evolve"},
+    "plotly": {"search/report"},
     "transformers": set(),
 }
 PACKAGE = Path(__file__).resolve().parents[1] / "lighthubert"

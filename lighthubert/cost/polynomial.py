@@ -43,7 +43,8 @@ def _numel(config: HubertConfig, sizes: Sizes, fixed: int, elastic: tuple[str, .
     for axis in elastic:
         if axis == "group":  # whole: the width of a group divides the embedding
             embed, groups = sizes["embed"], config.pos_conv_groups
-            number = number * (embed // groups if isinstance(embed, int) else embed / groups)
+            counts = isinstance(embed, int) or not embed.is_floating_point()
+            number = number * (embed // groups if counts else embed / groups)
         else:
             number = number * sizes[axis]
     return number

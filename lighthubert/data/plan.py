@@ -15,7 +15,8 @@ FRAME = 400  # samples that HuBERT's front-end needs for one frame
 HOP = 320  # samples of a 20 ms frame; crops start on it, so that frame targets made for whole clips stay in step
 MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
 READERS = ("auto", "fairseq2", "torch")
-STREAMS = {"order": 1, "crops": 2, "masks": 3, "channels": 4, "gates": 5, "gate_start": 6}  # purposes of random numbers
+# Purposes of random numbers.
+STREAMS = {"order": 1, "crops": 2, "masks": 3, "channels": 4, "gates": 5, "gate_start": 6, "clips": 7}
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,16 @@ from lighthubert.train.state import locked
 USER_ERRORS = (ValueError, OSError, ImportError, BadDataError, TrainingError)
 
 
-class Recipe(Protocol):
+class JobRecipe(Protocol):
     """What the recipes of all jobs have; they are dataclasses."""
 
     @property
     def run_dir(self) -> str: ...
+
+
+class Recipe(JobRecipe, Protocol):
+    """What the recipes of all training jobs have."""
+
     @property
     def seed(self) -> int: ...
     @property
@@ -38,7 +43,7 @@ class Recipe(Protocol):
     def train(self) -> TrainConfig: ...
 
 
-R = TypeVar("R", bound=Recipe)
+R = TypeVar("R", bound=JobRecipe)
 
 
 def run_job(job: str, about: str, read: Callable[[str, dict[str, Any]], R], work: Callable[[R, torch.device], None],

@@ -16,7 +16,7 @@ from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-OTHER_JOBS = ("finetune", "prune", "superb/")
+OTHER_JOBS = ("finetune", "prune", "search", "superb/")
 NAMES = sorted(
     name
     for path in RECIPES.rglob("*.yaml")

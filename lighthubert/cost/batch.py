@@ -1,0 +1,63 @@
+"""Costs of many archs of a space at once: what a search asks of every arch before it spends a forward pass on it."""
+
+# N archs
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from lighthubert.cost.polynomial import Sizes, macs, num_params, superb_macs
+from lighthubert.elastic import SearchSpace
+from lighthubert.models import Arch, HubertConfig
+
+REFERENCE_SAMPLES = 160000  # of the MACs that a budget is about: 10 s
+HALF = 2  # bytes of a weight in a float16 file
+
+COSTS: dict[str, Callable[[HubertConfig, Sizes], torch.Tensor]] = {
+    "params": lambda config, sizes: num_params(config, sizes),
+    "macs": lambda config, sizes: macs(config, REFERENCE_SAMPLES, sizes),
+    "superb_macs": lambda config, sizes: superb_macs(config, sizes),
+    "megabytes": lambda config, sizes: num_params(config, sizes) * HALF / 1e6,
+}
+
+
+def costs(
+    space: SearchSpace, archs: Sequence[Arch], names: Sequence[str] = ("params", "macs")
+) -> dict[str, np.ndarray]:
+    """Exact costs of archs: name -> (N,), integers but for megabytes.
+
+    params: parameters. macs: multiply-accumulates of 10 s. superb_macs: as the SUPERB challenge counts them.
+    megabytes: weights in a float16 file, 10^6 bytes. Equal to the cost of each arch's config, thousands of times
+    faster. Raises ValueError for another name.
+    """
+    if unknown := [name for name in names if name not in COSTS]:
+        raise ValueError(f"{', '.join(unknown)}: no such cost; known are {', '.join(COSTS)}")
+    depths = defaultdict(list)
+    for i, arch in enumerate(archs):
+        depths[arch.num_layers].append(i)
+    found = {name: np.zeros(len(archs), np.float64 if name == "megabytes" else np.int64) for name in names}
+    for num_layers, rows in depths.items():
+        config, sizes = _largest(space, num_layers), _sizes([archs[i] for i in rows])
+        for name in names:
+            found[name][rows] = COSTS[name](config, sizes).numpy()
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _largest(space: SearchSpace, num_layers: int) -> HubertConfig:
+    """A net of this depth: its layers are the terms of the polynomial, which is made once for all archs of it."""
+    sizes = {"embed_dim": max(space.embed_dim), "num_heads": max(space.num_heads), "ffn_ratio": max(space.ffn_ratio)}
+    return space.config(space.arch({**sizes, "num_layers": num_layers, "conv_channels": space.conv_choices()[0]}))
+
+
+def _sizes(archs: Sequence[Arch]) -> dict[str, torch.Tensor]:
+    """Axis -> (N,) int64, of archs of one depth."""
+    embed = torch.tensor([arch.embed_dim for arch in archs])
+    columns = {"conv": "conv_channels", "heads": "num_heads", "ffn": "ffn_dim"}
+    tables = {axis: torch.tensor([getattr(arch, key) for arch in archs]) for axis, key in columns.items()}
+    return {"embed": embed} | {f"{axis}{i}": c for axis, table in tables.items() for i, c in enumerate(table.unbind(1))}

@@ -1,0 +1,27 @@
+"""Search: the best subnet of a supernet for a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lighthubert.elastic import Supernet
+    from lighthubert.models import Hubert
+    from lighthubert.search.run import Found
+
+
+def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hubert], float], *,
+           evaluations: int = 1000, population: int = 50, seed: int = 1) -> Found:  # fmt: skip
+    """The best subnets of a supernet under a budget, by constrained evolution (NSGA-II) and without retraining.
+
+    budget: cost -> at most so much; params, macs (of 10 s), superb_macs, megabytes (of a float16 file).
+    score: a standalone subnet -> a number, lower is better; `search.HeldOutLoss` of a recipe is the job's own.
+    evaluations: how many archs evolution may score; random search scores as many beside it.
+    Raises ValueError for a budget that no subnet keeps to. `python -m lighthubert.search` does the same on files,
+    in several processes, and resumes.
+    """
+    from lighthubert.search.run import search as run
+
+    return run(supernet.space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
+               population=population, seed=seed)  # fmt: skip

@@ -1,0 +1,66 @@
+"""python -m lighthubert.search RECIPE.yaml [key=value ...]"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from lighthubert.checkpoint import digest, load, load_hubert
+from lighthubert.config import make_recipe, write_yaml
+from lighthubert.data import Manifest
+from lighthubert.elastic import Supernet
+from lighthubert.search.recipe import Search
+from lighthubert.search.report import report
+from lighthubert.search.run import Stopped, search
+from lighthubert.search.score import HeldOutLoss, draw_clips
+from lighthubert.train import distributed, run_job
+
+ABOUT = """\
+Find the best subnets of a supernet under a budget, without retraining: constrained evolution over the archs of its
+space, each scored by its distance from the teacher on held-out clips, beside random search and the uniform arch.
+
+  python -m lighthubert.search recipes/mini/search.yaml budget.macs=1.2e9
+What a recipe may say stands in lighthubert/search/recipe.py. Under torchrun, the ranks share the scoring.
+The same command on the same run_dir resumes, or shows the result again. Ctrl-C stops; nothing is lost."""
+FREE = ("run_dir", "evaluations", "test_manifest", "test_seconds")  # no score depends on them
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_job("search", ABOUT, lambda path, values: make_recipe(path, values, Search), run, argv)
+
+
+def run(recipe: Search, device: torch.device) -> None:
+    supernet = load(recipe.supernet)
+    if not isinstance(supernet, Supernet):
+        raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
+    name = recipe.teacher or str((supernet.predicts or {}).get("teacher", ""))
+    if not name:
+        raise ValueError(f"{recipe.supernet}: does not say what its teacher is; give teacher=FILE")
+    teacher = load_hubert(name)
+    clips = draw_clips(Manifest.read(recipe.valid_manifest), recipe.seconds, recipe.data, recipe.seed)
+    score = HeldOutLoss(supernet.to(device), teacher, clips, recipe.data)
+    # A file may change under its name: the scores are of these weights and clips.
+    content = {"supernet": digest(supernet), "teacher": digest(teacher), "clips": clips.digest}
+    same = {key: value for key, value in asdict(recipe).items() if key not in FREE} | content
+    run_dir = Path(recipe.run_dir)
+    size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
+    try:
+        found = search(supernet.space, recipe.budget, score, **size, path=run_dir / "scored.jsonl", recipe=same)
+    except Stopped:
+        if distributed.rank() == 0:
+            print(f"{run_dir}: stopped; the same command goes on")
+        return
+    if distributed.rank() == 0:
+        write_yaml(run_dir / "config.yaml", asdict(recipe))
+        test = None
+        if recipe.test_manifest:
+            others = draw_clips(Manifest.read(recipe.test_manifest), recipe.test_seconds, recipe.data, recipe.seed)
+            test = HeldOutLoss(supernet, teacher, others, recipe.data)
+        report(found, run_dir, HeldOutLoss.name, test)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

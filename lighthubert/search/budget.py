@@ -1,0 +1,78 @@
+"""A budget: at most so much of each cost; which archs keep to it, and how others are brought under it."""
+
+# N archs
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lighthubert.cost import costs
+from lighthubert.elastic import SearchSpace
+from lighthubert.models import Arch
+
+MUTATION = 0.1  # chance that a choice is drawn anew
+WALKS = 8  # mutants to choose from, where an arch is above the budget
+
+
+class Budget:
+    """limits: cost (params, macs, superb_macs, megabytes) -> at most so much.
+
+    Raises ValueError if not even the smallest subnet of the space keeps to it, and says what that one costs.
+    """
+
+    def __init__(self, space: SearchSpace, limits: Mapping[str, float]) -> None:
+        self.space, self.limits = space, dict(limits)
+        smallest = {name: values[0] for name, values in self.costs([space.smallest()]).items()}
+        if over := [name for name, limit in limits.items() if smallest[name] > limit]:
+            told = (
+                f"budget.{name}: the smallest subnet has {smallest[name]:,}, got {limits[name]:,.15g}" for name in over
+            )
+            raise ValueError("; ".join(told))
+
+    def costs(self, archs: Sequence[Arch]) -> dict[str, np.ndarray]:
+        """Cost -> (N,), of the costs that are limited."""
+        return costs(self.space, archs, list(self.limits))
+
+    def share(self, archs: Sequence[Arch]) -> np.ndarray:
+        """(N,) how much of the budget each arch takes, of the cost that it takes most of; above 1 is too much."""
+        found = self.costs(archs)
+        return np.max([found[name] / limit for name, limit in self.limits.items()], axis=0)
+
+    def fit(self, archs: Sequence[Arch], rng: random.Random) -> list[Arch]:
+        """The same archs, but those above the budget walk down, by mutants of them, until they just keep to it."""
+        archs = list(archs)
+        while len(over := np.flatnonzero(self.share(archs) > 1)):
+            walks = [self._below(archs[i], rng) for i in over]
+            shares = self.share(list(itertools.chain(*walks))).reshape(len(walks), -1)
+            for i, walk, share in zip(over, walks, shares, strict=True):
+                archs[i] = walk[np.where(share > 1, -share, share).argmax()]
+        return archs
+
+    def _below(self, arch: Arch, rng: random.Random) -> list[Arch]:
+        """Where a walk may go on; a cross with the smallest arch is among it, so every walk arrives."""
+        mutants = [self.space.mutate(arch, rng, MUTATION) for _ in range(WALKS)]
+        return [*mutants, self.space.crossover(arch, self.space.smallest(), rng)]
+
+    def draw(self, count: int, rng: random.Random) -> list[Arch]:
+        """Random archs of the space, brought under the budget."""
+        return self.fit([self.space.sample(rng) for _ in range(count)], rng)
+
+    def uniform(self) -> Arch:
+        """What one would take without a search: every layer alike, as much of the first cost as the budget allows.
+
+        Of archs that cost the same, the one with the most parameters, then the deepest.
+        """
+        space = self.space
+        choices = itertools.product(
+            space.embed_dim, space.num_layers, space.num_heads, space.ffn_ratio, space.conv_choices()
+        )
+        keys = ("embed_dim", "num_layers", "num_heads", "ffn_ratio", "conv_channels")
+        archs = [space.arch(dict(zip(keys, values, strict=True))) for values in choices]
+        kept = [arch for arch, share in zip(archs, self.share(archs), strict=True) if share <= 1]
+        first = next(iter(self.limits))
+        found = costs(space, kept, list({first, "params"}))
+        return kept[max(range(len(kept)), key=lambda i: (found[first][i], found["params"][i], kept[i].num_layers))]

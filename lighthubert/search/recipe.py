@@ -1,0 +1,64 @@
+"""What a recipe of this job says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lighthubert.cost import COSTS
+from lighthubert.data import DataConfig
+
+
+@dataclass(frozen=True)
+class Search:
+    """The best subnets of a supernet under a budget.
+
+    run_dir: where everything is written; the same command on the same folder resumes.
+    supernet: any file that lighthubert.load reads as one. teacher: what its head was distilled from, a file; where
+    the supernet's file says it is, without any.
+    budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file).
+    valid_manifest: clips that archs are scored on; test_manifest: others, on which the result is reported.
+    seconds, test_seconds: how much of each is listened to, whole clips drawn by the seed.
+    evaluations: how many archs evolution may score, and random search beside it. population: of them at a time.
+    """
+
+    run_dir: str
+    supernet: str
+    valid_manifest: str
+    budget: dict[str, float]
+    teacher: str | None = None
+    test_manifest: str | None = None
+    seconds: float = 40.0
+    test_seconds: float = 600.0
+    evaluations: int = 1000
+    population: int = 50
+    seed: int = 1
+    data: DataConfig = field(default_factory=lambda: DataConfig(max_seconds=16, max_clip_seconds=15))
+
+    def __post_init__(self) -> None:
+        problems = budget_problems(self.budget)
+        if self.population < 4:
+            problems.append(f"population: must be at least 4, got {self.population}")
+        if self.evaluations < self.population:
+            problems.append(f"evaluations: must be at least the population ({self.population}), got {self.evaluations}")
+        if self.seed < 0:
+            problems.append(f"seed: must not be negative, got {self.seed}")
+        for key in ("seconds", "test_seconds"):
+            if not getattr(self, key) > 0:
+                problems.append(f"{key}: must be positive, got {getattr(self, key)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def budget_problems(budget: dict[str, float]) -> list[str]:
+    """What is wrong with a budget by itself."""
+    if not budget:
+        return [f"budget: needs one cost or more, of {', '.join(COSTS)}"]
+    problems = []
+    for name, limit in budget.items():
+        if name not in COSTS:
+            problems.append(f"budget.{name}: no such cost; known are {', '.join(COSTS)}")
+        elif type(limit) not in (int, float):
+            problems.append(f"budget.{name}: expected a number, got {limit!r}")
+        elif not limit > 0:
+            problems.append(f"budget.{name}: must be positive, got {limit}")
+    return problems

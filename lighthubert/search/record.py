@@ -1,0 +1,106 @@
+"""scored.jsonl: every arch that a search has scored, in the order of scoring. It is all the state that a search has.
+
+A search is a function of its recipe and of the scores, so the same command on the same folder goes the same way
+again, reads what is already known, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lighthubert.cost import costs
+from lighthubert.elastic import SearchSpace
+from lighthubert.models import Arch
+from lighthubert.train import StateError, distributed
+
+COLUMNS = ("params", "macs")  # costs that are kept beside every score
+CHUNK = 4  # archs that a rank scores before they are written down
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An arch, its score (lower is better), what it costs, and who asked for it: evolution, random or uniform."""
+
+    arch: Arch
+    score: float
+    costs: dict[str, float]
+    origin: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"arch": self.arch.to_dict(), "score": self.score, "costs": self.costs, "origin": self.origin}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scored:
+        return cls(Arch.from_dict(values["arch"]), values["score"], values["costs"], values["origin"])
+
+
+class Record:
+    """Scores archs once. Ranks share the work; rank 0 writes. path None: nothing is written.
+
+    recipe: what must stay the same for the scores to be worth something. Raises StateError if the file is of another.
+    """
+
+    def __init__(self, space: SearchSpace, score: Callable[[Arch], float], names: Sequence[str], path: Path | None,
+                 recipe: Mapping[str, Any]) -> None:  # fmt: skip
+        self.space, self.score, self.path = space, score, path
+        self.names = list(dict.fromkeys([*COLUMNS, *names]))
+        self.on_scored: Callable[[int], None] = lambda number: None
+        known = distributed.on_first(lambda: _read(path, recipe)) if path else []
+        self.scored = {row.arch: row for row in known}
+
+    def __call__(self, archs: Sequence[Arch], origin: str) -> np.ndarray:
+        """(N,) the scores."""
+        new = [arch for arch in dict.fromkeys(archs) if arch not in self.scored]
+        rank, world = distributed.rank(), distributed.world()
+        for start in range(0, len(new), CHUNK * world):
+            chunk = new[start : start + CHUNK * world]
+            mine = [float(self.score(arch)) for arch in chunk[rank::world]]
+            found = {
+                chunk[r + i * world]: s for r, part in enumerate(distributed.gather(mine)) for i, s in enumerate(part)
+            }
+            self._add(chunk, [found[arch] for arch in chunk], origin)
+            self.on_scored(len(chunk))
+        return np.array([self.scored[arch].score for arch in archs])
+
+    def _add(self, archs: Sequence[Arch], scores: Sequence[float], origin: str) -> None:
+        table = costs(self.space, archs, self.names)
+        rows = []
+        for i, (arch, score) in enumerate(zip(archs, scores, strict=True)):
+            if not np.isfinite(score):
+                raise ValueError(f"the score of {arch} is {score}; it must be a finite number, lower is better")
+            rows.append(Scored(arch, score, {name: table[name][i].item() for name in self.names}, origin))
+            self.scored[arch] = rows[-1]
+        if self.path and distributed.rank() == 0:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row.to_dict()) + "\n" for row in rows)
+
+
+def _read(path: Path, recipe: Mapping[str, Any]) -> list[Scored]:
+    """What is known; a new file gets its first line, which says of what recipe it is. A half line is cut off."""
+    head = json.dumps({"search": recipe}, sort_keys=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if len(whole) < len(text):
+        os.truncate(path, len(whole.encode()))
+    lines = whole.splitlines()
+    if not lines:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(head + "\n", encoding="utf-8")
+        return []
+    try:
+        before = json.loads(lines[0])["search"]
+        rows = [Scored.from_dict(json.loads(line)) for line in lines[1:]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{path}: not the record of a search ({error}); move it away to start anew") from error
+    wanted = json.loads(head)["search"]
+    if changed := [key for key in wanted if before.get(key) != wanted[key]]:
+        told = "; ".join(f"{key}: {before.get(key)!r} there, now {wanted[key]!r}" for key in changed)
+        raise StateError(f"{path}: scores of another search ({told}); give another run_dir")
+    return rows

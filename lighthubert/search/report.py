@@ -1,0 +1,158 @@
+"""What a finished search shows: a table, the front as archs that `extract` takes, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lighthubert.config import write_yaml
+from lighthubert.elastic import SearchSpace
+from lighthubert.models import Arch
+from lighthubert.search.record import Scored
+from lighthubert.search.run import Found, front
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMACs / 10 s"), "superb_macs": (1e9, "GMACs, SUPERB"),
+         "megabytes": (1, "MB, float16")}  # fmt: skip
+
+
+def report(found: Found, run_dir: Path, name: str, test: Callable[[Arch], float] | None) -> None:
+    """Print the table; write best.yaml, front/*.yaml, search.png, widths.png and search.html.
+
+    name: what the score is. test: the score on clips that were not searched on, of what the table shows.
+    """
+    named = {"searched": found.best, f"best of {found.num_random:,} random": found.random, "uniform": found.uniform}
+    tested = {row: test(scored.arch) for row, scored in named.items()} if test else {}
+    print_table(found, named, name, tested)
+    write_yaml(run_dir / "best.yaml", found.best.arch.to_dict())
+    for old in (run_dir / "front").glob("*.yaml"):
+        old.unlink()
+    (run_dir / "front").mkdir(exist_ok=True)
+    for i, row in enumerate(found.front):
+        write_yaml(run_dir / "front" / f"{i:03}.yaml", row.arch.to_dict())
+    scatter(found, named, name).savefig(run_dir / "search.png", dpi=120)
+    widths(found.space, found.front).savefig(run_dir / "widths.png", dpi=120)
+    interactive(found, name).write_html(run_dir / "search.html", include_plotlyjs=True)  # works without a network
+    print(f"\n{run_dir}: best.yaml, {len(found.front)} archs in front/, search.png, widths.png, search.html")
+
+
+def print_table(found: Found, named: Mapping[str, Scored], name: str, tested: Mapping[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    limits = ", ".join(f"{UNITS[c][1]} at most {limit / UNITS[c][0]:g}" for c, limit in found.budget.items())
+    table = Table(title=limits)
+    costs = list(found.best.costs)
+    for heading in (
+        "",
+        *(UNITS[cost][1] for cost in costs),
+        f"{name}, searched",
+        *([f"{name}, test"] if tested else []),
+    ):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row, scored in named.items():
+        values = [f"{scored.costs[cost] / UNITS[cost][0]:.3f}" for cost in costs]
+        table.add_row(row, *values, f"{scored.score:.4f}", *([f"{tested[row]:.4f}"] if tested else []))
+    console = Console()
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
+    console.print(table)
+    if not tested:
+        print("No test_manifest: the scores are of the clips that were searched on, and flatter what was searched.")
+
+
+def axes(found: Found) -> list[str]:
+    """The costs that pictures are drawn over: those of the budget first."""
+    return list(dict.fromkeys([*found.budget, *found.best.costs]))
+
+
+def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
+    """Score against each cost: all scored archs, the front, and the rows of the table."""
+    from matplotlib.figure import Figure
+
+    costs = axes(found)
+    figure = Figure(figsize=(5.6 * len(costs), 4.4), layout="constrained")
+    for ax, cost in zip(figure.subplots(1, len(costs), squeeze=False)[0], costs, strict=True):
+        unit, label = UNITS[cost]
+        for origin, colour in (("random", "tab:gray"), ("evolution", "tab:blue")):
+            rows = [row for row in found.scored if row.origin == origin]
+            ax.scatter([r.costs[cost] / unit for r in rows], [r.score for r in rows], s=6, alpha=0.4, color=colour,
+                       linewidths=0, label=f"{origin}, {len(rows):,} archs")  # fmt: skip
+        points = [(r.costs[cost] / unit, r.score) for r in front(found.scored, [cost])]
+        ax.plot(*zip(*points, strict=True), color="tab:blue", lw=1, label="front")
+        for (row, scored), marker in zip(named.items(), "*^s", strict=True):
+            ax.plot(scored.costs[cost] / unit, scored.score, marker, ms=11 if marker == "*" else 7, label=row,
+                    markeredgecolor="black", ls="none")  # fmt: skip
+        if cost in found.budget:
+            ax.axvline(found.budget[cost] / unit, color="black", lw=1, ls=":")
+        ax.set(xlabel=label, ylabel=name)
+        ax.grid(alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize="small")
+    return figure
+
+
+def widths(space: SearchSpace, front: Sequence[Scored]) -> Figure:
+    """What the archs of a front have in common: each width as a share of the largest one, the cheapest arch left."""
+    from matplotlib.figure import Figure
+
+    rows, labels = _shares(space, [row.arch for row in front])
+    figure = Figure(figsize=(max(6.4, 0.12 * len(front) + 3), 0.24 * len(labels) + 1.6), layout="constrained")
+    ax = figure.subplots()
+    image = ax.imshow(rows, aspect="auto", interpolation="nearest", vmin=0, vmax=1, cmap="viridis")
+    ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="archs of the front, from the cheapest", xticks=[])
+    figure.colorbar(image, label="share of the space's largest; blank: no such layer")
+    return figure
+
+
+def _shares(space: SearchSpace, archs: Sequence[Arch]) -> tuple[np.ndarray, list[str]]:
+    largest, layers = space.largest(), space.parent.num_layers
+    rows: dict[str, list[float]] = {"embedding": [arch.embed_dim / largest.embed_dim for arch in archs]}
+    convs = [sum(arch.conv_channels) / sum(largest.conv_channels) for arch in archs]
+    rows |= {"conv channels": convs, "layers": [arch.num_layers / largest.num_layers for arch in archs]}
+    for key, name, most in (
+        ("num_heads", "heads", max(space.num_heads)),
+        ("ffn_dim", "FFN ratio", max(space.ffn_ratio)),
+    ):
+        for layer in range(layers):
+            rows[f"{name}, layer {layer + 1}"] = [_share(arch, key, layer, most) for arch in archs]
+    return np.array(list(rows.values())), list(rows)
+
+
+def _share(arch: Arch, key: str, layer: int, most: float) -> float:
+    if layer not in arch.layers:
+        return float("nan")
+    width = getattr(arch, key)[arch.layers.index(layer)]
+    return width / most / (arch.embed_dim if key == "ffn_dim" else 1)
+
+
+def interactive(found: Found, name: str) -> Any:
+    """Score against a cost that a menu chooses; an arch under the mouse tells its sizes. The only door to plotly."""
+    import plotly.graph_objects as go
+
+    costs, kept = axes(found), {row.arch for row in found.front}
+    groups = {"random": [r for r in found.scored if r.origin == "random"],
+              "evolution": [r for r in found.scored if r.origin == "evolution"],
+              "front": [r for r in found.scored if r.arch in kept]}  # fmt: skip
+    figure = go.Figure()
+    for group, rows in groups.items():
+        figure.add_scatter(x=[r.costs[costs[0]] / UNITS[costs[0]][0] for r in rows], y=[r.score for r in rows],
+                           mode="markers", name=group, text=[str(r.arch) for r in rows])  # fmt: skip
+    buttons = [
+        {
+            "label": UNITS[cost][1],
+            "method": "update",
+            "args": [
+                {"x": [[r.costs[cost] / UNITS[cost][0] for r in rows] for rows in groups.values()]},
+                {"xaxis.title.text": UNITS[cost][1]},
+            ],
+        }
+        for cost in costs
+    ]
+    figure.update_layout(xaxis_title=UNITS[costs[0]][1], yaxis_title=name, template="plotly_white",
+                         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12}])  # fmt: skip
+    return figure

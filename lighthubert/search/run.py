@@ -1,0 +1,119 @@
+"""The search itself: evolution under a budget, and beside it what one would get without."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lighthubert.elastic import SearchSpace
+from lighthubert.models import Arch
+from lighthubert.search.budget import Budget
+from lighthubert.search.record import Record, Scored
+from lighthubert.train import distributed
+from lighthubert.train.progress import ProgressLine
+from lighthubert.train.stop import StopRequest
+
+
+class Stopped(Exception):
+    """Asked to stop by a signal; everything that was scored is kept."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    best: the best arch within the budget. random: the best of as many random archs. uniform: the arch whose layers
+    are all alike. front: archs of which none is worse than another in the score and every cost of the budget, from the
+    cheapest. scored: every arch that was scored.
+    """
+
+    space: SearchSpace
+    budget: dict[str, float]
+    best: Scored
+    random: Scored
+    uniform: Scored
+    front: list[Scored]
+    scored: list[Scored]
+    num_random: int
+
+
+def search(
+    space: SearchSpace,
+    limits: Mapping[str, float],
+    score: Callable[[Arch], float],
+    *,
+    evaluations: int,
+    population: int,
+    seed: int,
+    path: Path | None = None,
+    recipe: Mapping[str, Any] | None = None,
+) -> Found:
+    """Score `evaluations` archs by evolution, and as many random ones. path: the record that a next call goes on with.
+
+    Raises ValueError for a budget that no arch keeps to, StateError for a record of another recipe, Stopped.
+    """
+    budget = Budget(space, limits)
+    record = Record(space, score, list(limits), path, recipe or {})
+    asked: dict[str, list[Arch]] = {"evolution": [], "random": [], "uniform": [budget.uniform()]}
+    with StopRequest() as stop, _progress(record, 2 * evaluations, stop):
+        record(asked["uniform"], "uniform")
+
+        def scores(archs: Sequence[Arch]) -> np.ndarray:
+            asked["evolution"] += archs
+            return record(archs, "evolution")
+
+        from lighthubert.search.evolve import evolve  # pymoo takes a second to import
+
+        evolve(space, budget, scores, evaluations, population, seed)
+        asked["random"] = budget.draw(evaluations, random.Random(f"random search {seed}"))
+        record(asked["random"], "random")
+    best = {
+        origin: min((record.scored[arch] for arch in archs), key=lambda row: row.score)
+        for origin, archs in asked.items()
+    }
+    rows = [record.scored[arch] for arch in dict.fromkeys(asked["evolution"])]
+    every = list(record.scored.values())
+    return Found(
+        space,
+        budget.limits,
+        best["evolution"],
+        best["random"],
+        best["uniform"],
+        front(rows, list(limits)),
+        every,
+        evaluations,
+    )
+
+
+def front(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:
+    """Rows that no other row beats: not worse in score and in these costs, and better in one. From the cheapest."""
+    values = np.array([[row.score, *(row.costs[name] for name in names)] for row in rows])
+    kept = [i for i, value in enumerate(values) if not ((values <= value).all(1) & (values < value).any(1)).any()]
+    return sorted((rows[i] for i in kept), key=lambda row: (row.costs[names[0]], row.score))
+
+
+class _progress:
+    """Shows how far a search is, and ends it where a signal asks for that."""
+
+    def __init__(self, record: Record, total: int, stop: StopRequest) -> None:
+        self.record, self.stop, self.known = record, stop, len(record.scored)
+        self.line = ProgressLine(self.known, total) if distributed.rank() == 0 else None
+
+    def __enter__(self) -> None:
+        self.record.on_scored = self.scored
+
+    def __exit__(self, *_: object) -> None:
+        if self.line:
+            self.line.close()
+
+    def scored(self, number: int) -> None:
+        if self.line:
+            best = min(row.score for row in self.record.scored.values())
+            self.line.update(len(self.record.scored), f"best {best:.4f}")
+        if distributed.any_rank(bool(self.stop.signal)):
+            raise Stopped

@@ -1,0 +1,78 @@
+"""What an arch is worth, lower is better: by default, how far it is from its teacher on held-out clips."""
+
+# B clips, T frames, D the teacher's width
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lighthubert.data import BadDataError, DataConfig, Manifest, eval_batches, stream
+from lighthubert.elastic import Supernet
+from lighthubert.models import Arch, Hubert, valid_mask
+from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
+
+
+class HeldOutLoss:
+    """Mean L1 distance, over the frames of clean speech, of a subnet's prediction from the teacher's target.
+
+    The subnet is extracted first: a score is that of the file that `extract` writes, bit for bit. The clips and the
+    teacher's targets stay in memory, some 4 kB a frame.
+    """
+
+    name = "held-out loss"
+
+    def __init__(self, supernet: Supernet, teacher: Hubert, clips: Manifest, data: DataConfig) -> None:
+        self.supernet, self.target = supernet.eval(), target_of(supernet)
+        self.target.check(teacher.config, supernet.config)
+        everywhere = set.intersection(*(set(supernet.space.layers(n)) for n in supernet.space.num_layers))
+        if lacking := sorted(set(self.target.pairs) - {layer + 1 for layer in everywhere}):
+            raise ValueError(f"target.pairs: not all subnets have layers {lacking}: their losses cannot be compared")
+        self.device = next(supernet.parameters()).device
+        self.batches = []
+        teacher = teacher.eval().to(self.device)
+        for batch in eval_batches(clips, data):
+            batch = batch.to(self.device)
+            with torch.inference_mode():
+                output = teacher(batch.waveform, batch.lengths)
+                goal = targets(output, self.target)
+            self.batches.append((batch, goal, valid_mask(output.lengths, output.last_hidden_state.shape[1])))
+
+    @torch.inference_mode()
+    def __call__(self, arch: Arch) -> float:
+        return self.of(self.supernet.sample(arch), arch)
+
+    @torch.inference_mode()
+    def of(self, net: Hubert, arch: Arch) -> float:
+        """The score of a net that is this arch of the supernet, extracted or read from a file."""
+        subnet, total, frames = self.supernet.subnet(arch), 0.0, 0.0
+        for batch, goal, valid in self.batches:
+            predicted = predictions(self.supernet, net(batch.waveform, batch.lengths), subnet, self.target)
+            sums = [(distance(predicted[k], goal[k], DistanceConfig()) * valid).sum() for k in predicted]
+            total += float(torch.stack(sums).mean())
+            frames += float(valid.sum())
+        return total / frames
+
+
+def target_of(supernet: Supernet) -> TargetConfig:
+    """What the supernet's head predicts. Raises ValueError where its file does not say."""
+    values: dict[str, Any] = dict(supernet.predicts or {})
+    values.pop("teacher", None)
+    try:
+        if not values or not len(supernet.head):
+            raise ValueError("there is none" if not len(supernet.head) else "it is not told")
+        return TargetConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"what the supernet's head predicts must be known to score subnets by it: {error}") from None
+
+
+def draw_clips(manifest: Manifest, seconds: float, data: DataConfig, seed: int) -> Manifest:
+    """Random clips, whole but for data.max_clip_seconds, until there are so many seconds or no more clips."""
+    samples = manifest.samples.clip(max=data.max_clip_samples)
+    order = stream("clips", seed).permutation(len(manifest))
+    order = order[samples[order] >= data.min_clip_samples]
+    if not len(order):
+        raise BadDataError(f"{manifest.path}: no clip is as long as data.min_clip_seconds, {data.min_clip_seconds:g} s")
+    count = int((samples[order].cumsum() < seconds * 16000).sum()) + 1
+    return manifest.take(sorted(order[:count].tolist()))

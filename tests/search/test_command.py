@@ -1,0 +1,145 @@
+"""python -m lighthubert.search: its files, a kill, two ranks, and what it says of wrong input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import harness
+import pytest
+import torch
+from tiny_space import SPACE
+
+from lighthubert import load, load_audio, save
+from lighthubert.data import DataConfig, Manifest
+from lighthubert.search.__main__ import main
+from lighthubert.search.score import HeldOutLoss, draw_clips
+
+DATA = {"max_seconds": 8.0, "max_clip_seconds": 2.0, "min_clip_seconds": 0.5}
+
+
+def recipe(world: Path, folder: Path, **changes: Any) -> Path:
+    values = {"run_dir": str(folder / "run"), "budget": {"macs": 3.2e7},
+              "supernet": str(world / "supernet.safetensors"),
+              "valid_manifest": str(world / "valid.tsv"), "seconds": 4, "evaluations": 40, "population": 10,
+              "data": DATA, **changes}  # fmt: skip
+    path = folder / "search.yaml"
+    path.write_text(json.dumps(values))
+    return path
+
+
+def scores(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "scored.jsonl").read_text().splitlines()[1:]]
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a recipe and of its finished run."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert main([str(recipe(world, folder, test_manifest=str(world / "test.tsv"), test_seconds=5))]) == 0
+    return folder
+
+
+def test_the_front_is_archs_whose_files_have_the_very_scores(world: Path, finished: Path, tmp_path: Path) -> None:
+    supernet, data = load(world / "supernet.safetensors"), DataConfig(**DATA)
+    clips = draw_clips(Manifest.read(world / "valid.tsv"), 4, data, 1)
+    score = HeldOutLoss(supernet, load(world / "teacher.safetensors"), clips, data)
+    known = {SPACE.arch(row["arch"]): row["score"] for row in scores(finished / "run")}
+    paths = sorted((finished / "run" / "front").glob("*.yaml"))
+    assert paths
+    for path in [finished / "run" / "best.yaml", *paths]:
+        arch = SPACE.arch(path)
+        save(supernet.sample(path), tmp_path / "subnet.safetensors")
+        assert score.of(load(tmp_path / "subnet.safetensors"), arch) == known[arch]
+
+
+def test_a_score_is_the_mean_distance_over_frames(world: Path) -> None:
+    """Against one clip at a time, without batches, masks or our losses."""
+    supernet, teacher = load(world / "supernet.safetensors").eval(), load(world / "teacher.safetensors").eval()
+    clips, data = Manifest.read(world / "valid.tsv"), DataConfig(**DATA)
+    arch = SPACE.smallest()
+    total, frames = 0.0, 0
+
+    with torch.no_grad():
+        for row in range(len(clips)):
+            audio = load_audio(clips.file_path(row))[None, :32000]
+            states = teacher(audio).ffn_outputs[-2:]
+            goal = torch.stack([torch.nn.functional.layer_norm(s, s.shape[-1:]) for s in states]).mean(0)
+            state = supernet.sample(arch)(audio).last_hidden_state
+            predicted = state @ supernet.head["last"].weight[:, : arch.embed_dim].T
+            total += float((predicted - goal).abs().mean(-1).sum())
+            frames += goal.shape[1]
+    assert HeldOutLoss(supernet, teacher, clips, data)(arch) == pytest.approx(total / frames, rel=1e-5)
+
+
+def test_pictures_and_table(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command on a finished folder shows the result again, and scores nothing."""
+    before = (finished / "run" / "scored.jsonl").read_bytes()
+    assert main([str(finished / "search.yaml")]) == 0
+    assert (finished / "run" / "scored.jsonl").read_bytes() == before
+    out = capsys.readouterr().out
+    for word in ("searched", "best of 40 random", "uniform", "held-out loss, test", "GMACs / 10 s at most 0.032"):
+        assert word in out
+    for name in ("search.png", "widths.png", "search.html"):
+        assert (finished / "run" / name).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_killed_search_ends_with_the_same_scores(world: Path, finished: Path, tmp_path: Path, ranks: int) -> None:
+    command = ["-m", "lighthubert.search", str(recipe(world, tmp_path))]
+    record = tmp_path / "run" / "scored.jsonl"
+    with harness.job(command, tmp_path / "killed.txt", ranks) as job:
+        job.kill_when(lambda: record.exists() and record.read_text().count("\n") > 12, "a dozen archs are scored")
+    assert 12 < record.read_text().count("\n") < 1 + len(scores(finished / "run"))
+    harness.finish(command, tmp_path / "whole.txt", ranks)
+    assert scores(tmp_path / "run") == scores(finished / "run")
+    for name in ("best.yaml", "front/000.yaml"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes()
+
+
+def test_a_half_written_line_is_cut_off(world: Path, finished: Path, tmp_path: Path) -> None:
+    path = recipe(world, tmp_path)
+    whole = (finished / "run" / "scored.jsonl").read_text()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scored.jsonl").write_text(whole[: len(whole) // 2])
+    assert main([str(path)]) == 0
+    assert scores(tmp_path / "run") == scores(finished / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": {"macs": 1e6}}, "budget.macs: the smallest subnet has 21,292,632, got 1,000,000"),
+        ({"budget": {"flops": 1e6}}, "budget.flops: no such cost; known are params, macs, superb_macs, megabytes"),
+        ({"budget": {}}, "budget: needs one cost or more, of params, macs, superb_macs, megabytes"),
+        ({"budget": {"macs": -1}}, "budget.macs: must be positive, got -1"),
+        ({"budget": {"macs": "many"}}, "budget.macs: expected a number, got 'many'"),
+        ({"evaluations": 5}, "evaluations: must be at least the population (10), got 5"),
+        ({"population": 3}, "population: must be at least 4, got 3"),
+        ({"seconds": 0}, "seconds: must be positive, got 0.0"),
+        ({"supernet": "gone.safetensors"}, "gone.safetensors"),
+        ({"valid_manifest": "gone.tsv"}, "gone.tsv: No such file or directory"),
+        ({"data": {**DATA, "min_clip_seconds": 1.5}, "valid_manifest": "short.tsv"}, "no clip is as long"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_told(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any],
+                             message: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.tsv").write_text("path\tsamples\nx.wav\t16000\n")
+    assert main([str(recipe(world, tmp_path, **changes))]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_a_single_net_has_nothing_to_search(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(recipe(world, tmp_path, supernet=str(world / "teacher.safetensors")))]) == 2
+    assert "holds a single net, not a supernet; there is nothing to search" in capsys.readouterr().err
+
+
+def test_scores_of_another_recipe_are_not_taken(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "run" / "scored.jsonl").read_bytes()
+    assert main([str(finished / "search.yaml"), "seed=2"]) == 2
+    error = capsys.readouterr().err
+    assert "scores of another search (clips: " in error  # the seed draws them too
+    assert "seed: 1 there, now 2); give another run_dir" in error
+    assert (finished / "run" / "scored.jsonl").read_bytes() == before
