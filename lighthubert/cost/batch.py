@@ -22,7 +22,7 @@ COSTS: dict[str, Callable[[HubertConfig, Sizes], torch.Tensor]] = {
     "params": lambda config, sizes: num_params(config, sizes),
     "macs": lambda config, sizes: macs(config, REFERENCE_SAMPLES, sizes),
     "superb_macs": lambda config, sizes: superb_macs(config, sizes),
-    "megabytes": lambda config, sizes: num_params(config, sizes) * HALF / 1e6,
+    "megabytes": lambda config, sizes: num_params(config, sizes).double() * HALF / 1e6,
 }
 
 

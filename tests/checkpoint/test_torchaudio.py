@@ -87,5 +87,5 @@ def test_only_a_teacher_may_be_a_bundle(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="HUBERT_BASE: no such file or folder"):
         load("HUBERT_BASE")
-    with pytest.raises(CheckpointError, match="WAV2VEC2_BASE: no such file or folder"):
-        load_teacher("WAV2VEC2_BASE")
+    with pytest.raises(CheckpointError, match="WAV2VEC2_ASR_BASE_960H: no such file or folder"):
+        load_teacher("WAV2VEC2_ASR_BASE_960H")
