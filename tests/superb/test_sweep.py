@@ -47,7 +47,8 @@ def test_what_failed_is_told_by_name_and_the_rest_is_done(swept: Run) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "error: 3 of 9 jobs failed; the same command tries them again:" in done.stderr
     for net in NETS:
-        told = rf"^  ER fold1 of {net}: .*test_meta_data.json.* \(looked for under config.downstream_expert.datarc.meta_data\)"
+        setting = "config.downstream_expert.datarc.meta_data"
+        told = rf"^  ER fold1 of {net}: .*test_meta_data.json.* \(looked for under {setting}\)"
         assert re.search(told, done.stderr, re.MULTILINE), done.stderr
     assert [(row["task"], row["net"]) for row in rows(folder)] == [(t, n) for t in ("KS", "IC") for n in NETS]
 
