@@ -16,7 +16,7 @@ def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hub
     """The best subnets of a supernet under a budget, by constrained evolution (NSGA-II) and without retraining.
 
     budget: cost -> at most so much; params, macs (of 10 s), superb_macs, megabytes (of a float16 file).
-    score: a standalone subnet -> a number, lower is better; `search.HeldOutLoss` of a recipe is the job's own.
+    score: a standalone subnet -> a number, lower is better; lighthubert.search.score.HeldOutLoss is the job's own.
     evaluations: how many archs evolution may score; random search scores as many beside it.
     Raises ValueError for a budget that no subnet keeps to. `python -m lighthubert.search` does the same on files,
     in several processes, and resumes.

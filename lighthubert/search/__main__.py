@@ -12,6 +12,7 @@ from lighthubert.checkpoint import digest, load, load_hubert
 from lighthubert.config import make_recipe, write_yaml
 from lighthubert.data import Manifest
 from lighthubert.elastic import Supernet
+from lighthubert.models import Arch
 from lighthubert.search.recipe import Search
 from lighthubert.search.report import report
 from lighthubert.search.run import Stopped, search
@@ -42,13 +43,17 @@ def run(recipe: Search, device: torch.device) -> None:
     teacher = load_hubert(name)
     clips = draw_clips(Manifest.read(recipe.valid_manifest), recipe.seconds, recipe.data, recipe.seed)
     score = HeldOutLoss(supernet.to(device), teacher, clips, recipe.data)
+
+    def loss_of(arch: Arch) -> float:
+        return score(supernet.sample(arch))
+
     # A file may change under its name: the scores are of these weights and clips.
     content = {"supernet": digest(supernet), "teacher": digest(teacher), "clips": clips.digest}
     same = {key: value for key, value in asdict(recipe).items() if key not in FREE} | content
     run_dir = Path(recipe.run_dir)
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        found = search(supernet.space, recipe.budget, score, **size, path=run_dir / "scored.jsonl", recipe=same)
+        found = search(supernet.space, recipe.budget, loss_of, **size, path=run_dir / "scored.jsonl", recipe=same)
     except Stopped:
         if distributed.rank() == 0:
             print(f"{run_dir}: stopped; the same command goes on")
@@ -59,7 +64,7 @@ def run(recipe: Search, device: torch.device) -> None:
         if recipe.test_manifest:
             others = draw_clips(Manifest.read(recipe.test_manifest), recipe.test_seconds, recipe.data, recipe.seed)
             test = HeldOutLoss(supernet, teacher, others, recipe.data)
-        report(found, run_dir, HeldOutLoss.name, test)
+        report(found, run_dir, HeldOutLoss.name, supernet, test)
 
 
 if __name__ == "__main__":

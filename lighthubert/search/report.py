@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lighthubert.config import write_yaml
-from lighthubert.elastic import SearchSpace
-from lighthubert.models import Arch
+from lighthubert.elastic import SearchSpace, Supernet
+from lighthubert.models import Arch, Hubert
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
 
@@ -21,13 +21,13 @@ UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMACs / 10 s"), "superb
          "megabytes": (1, "MB, float16")}  # fmt: skip
 
 
-def report(found: Found, run_dir: Path, name: str, test: Callable[[Arch], float] | None) -> None:
+def report(found: Found, run_dir: Path, name: str, supernet: Supernet, test: Callable[[Hubert], float] | None) -> None:
     """Print the table; write best.yaml, front/*.yaml, search.png, widths.png and search.html.
 
     name: what the score is. test: the score on clips that were not searched on, of what the table shows.
     """
     named = {"searched": found.best, f"best of {found.num_random:,} random": found.random, "uniform": found.uniform}
-    tested = {row: test(scored.arch) for row, scored in named.items()} if test else {}
+    tested = {row: test(supernet.sample(scored.arch)) for row, scored in named.items()} if test else {}
     print_table(found, named, name, tested)
     write_yaml(run_dir / "best.yaml", found.best.arch.to_dict())
     for old in (run_dir / "front").glob("*.yaml"):

@@ -10,15 +10,16 @@ import torch
 
 from lighthubert.data import BadDataError, DataConfig, Manifest, eval_batches, stream
 from lighthubert.elastic import Supernet
-from lighthubert.models import Arch, Hubert, valid_mask
+from lighthubert.models import Hubert, valid_mask
 from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
 
 
 class HeldOutLoss:
     """Mean L1 distance, over the frames of clean speech, of a subnet's prediction from the teacher's target.
 
-    The subnet is extracted first: a score is that of the file that `extract` writes, bit for bit. The clips and the
-    teacher's targets stay in memory, some 4 kB a frame.
+    It is a function of a standalone net of the supernet, extracted or read from a file, whose config says which subnet
+    it is: a score is that of the file that `extract` writes, bit for bit. The clips and the teacher's targets stay in
+    memory, some 4 kB a frame.
     """
 
     name = "held-out loss"
@@ -40,12 +41,10 @@ class HeldOutLoss:
             self.batches.append((batch, goal, valid_mask(output.lengths, output.last_hidden_state.shape[1])))
 
     @torch.inference_mode()
-    def __call__(self, arch: Arch) -> float:
-        return self.of(self.supernet.sample(arch), arch)
-
-    @torch.inference_mode()
-    def of(self, net: Hubert, arch: Arch) -> float:
-        """The score of a net that is this arch of the supernet, extracted or read from a file."""
+    def __call__(self, net: Hubert) -> float:
+        arch = net.config.arch
+        if arch is None:
+            raise ValueError("the held-out loss is of subnets of the supernet, and this net does not say which it is")
         subnet, total, frames = self.supernet.subnet(arch), 0.0, 0.0
         for batch, goal, valid in self.batches:
             predicted = predictions(self.supernet, net(batch.waveform, batch.lengths), subnet, self.target)

@@ -49,7 +49,7 @@ def test_the_front_is_archs_whose_files_have_the_very_scores(world: Path, finish
     for path in [finished / "run" / "best.yaml", *paths]:
         arch = SPACE.arch(path)
         save(supernet.sample(path), tmp_path / "subnet.safetensors")
-        assert score.of(load(tmp_path / "subnet.safetensors"), arch) == known[arch]
+        assert score(load(tmp_path / "subnet.safetensors")) == known[arch]
 
 
 def test_a_score_is_the_mean_distance_over_frames(world: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_score_is_the_mean_distance_over_frames(world: Path) -> None:
             predicted = state @ supernet.head["last"].weight[:, : arch.embed_dim].T
             total += float((predicted - goal).abs().mean(-1).sum())
             frames += goal.shape[1]
-    assert HeldOutLoss(supernet, teacher, clips, data)(arch) == pytest.approx(total / frames, rel=1e-5)
+    assert HeldOutLoss(supernet, teacher, clips, data)(supernet.sample(arch)) == pytest.approx(total / frames, rel=1e-5)
 
 
 def test_pictures_and_table(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
