@@ -134,7 +134,8 @@ def test_a_head_goes_on_where_it_fits(tmp_path: Path, world: Path, caplog: pytes
     assert "its head starts anew, for it has another task.kind, task.layers, vocabulary" in caplog.text
 
 
-@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_two_kills(tmp_path: Path, world: Path, ranks: int) -> None:
     """A run that was killed ends with the bits of one that was not, over the end of the frozen steps."""
     fat = random_hubert(lh.HubertConfig.from_dict({**TEACHER, "ffn_dim": [9000] * 5, "dropout": 0.1}))

@@ -109,7 +109,8 @@ def command(world: Path, folder: Path) -> list[str]:
     return ["-m", "lighthubert.prune", str(write_yaml(folder / "recipe.yaml", values))]
 
 
-@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, world: Path, ranks: int) -> None:
     """Weights, gates, multipliers and their moments, and the files."""
     harness.Series(command(world, tmp_path), str(tmp_path), kills=2, ranks=ranks, preload=PRELOAD).prove()

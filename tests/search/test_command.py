@@ -83,7 +83,7 @@ def test_pictures_and_table(finished: Path, capsys: pytest.CaptureFixture[str]) 
         assert (finished / "run" / name).stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_search_ends_with_the_same_scores(world: Path, finished: Path, tmp_path: Path, ranks: int) -> None:
     command = ["-m", "lighthubert.search", str(recipe(world, tmp_path))]
     record = tmp_path / "run" / "scored.jsonl"
