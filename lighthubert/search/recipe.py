@@ -18,7 +18,7 @@ class Search:
     budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file).
     valid_manifest: clips that archs are scored on; test_manifest: others, on which the result is reported.
     seconds, test_seconds: how much of each is listened to, whole clips drawn by the seed.
-    evaluations: how many archs evolution may score, and random search beside it. population: of them at a time.
+    evaluations: how many archs evolution may score, and random search beside it, in whole generations of `population`.
     """
 
     run_dir: str
@@ -30,7 +30,7 @@ class Search:
     seconds: float = 40.0
     test_seconds: float = 600.0
     evaluations: int = 1000
-    population: int = 50
+    population: int = 20
     seed: int = 1
     data: DataConfig = field(default_factory=lambda: DataConfig(max_seconds=16, max_clip_seconds=15))
 

@@ -53,14 +53,16 @@ def search(
     path: Path | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> Found:
-    """Score `evaluations` archs by evolution, and as many random ones. path: the record that a next call goes on with.
+    """Score `evaluations` archs by evolution, rounded up to whole generations, and as many random ones.
+
+    path: the record that a next call goes on with.
 
     Raises ValueError for a budget that no arch keeps to, StateError for a record of another recipe, Stopped.
     """
-    budget = Budget(space, limits)
+    budget, evaluations = Budget(space, limits), -(-evaluations // population) * population  # whole generations
     record = Record(space, score, list(limits), path, recipe or {})
     asked: dict[str, list[Arch]] = {"evolution": [], "random": [], "uniform": [budget.uniform()]}
-    with StopRequest() as stop, _progress(record, 2 * evaluations, stop):
+    with StopRequest() as stop, _progress(record, 2 * evaluations + 1, stop):
         record(asked["uniform"], "uniform")
 
         def scores(archs: Sequence[Arch]) -> np.ndarray:
