@@ -15,12 +15,11 @@ from lighthubert.cost.polynomial import Sizes, macs, num_params, superb_macs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch, HubertConfig
 
-REFERENCE_SAMPLES = 160000  # of the MACs that a budget is about: 10 s
 HALF = 2  # bytes of a weight in a float16 file
 
 COSTS: dict[str, Callable[[HubertConfig, Sizes], torch.Tensor]] = {
     "params": lambda config, sizes: num_params(config, sizes),
-    "macs": lambda config, sizes: macs(config, REFERENCE_SAMPLES, sizes),
+    "macs": lambda config, sizes: macs(config, sizes=sizes),
     "superb_macs": lambda config, sizes: superb_macs(config, sizes),
     "megabytes": lambda config, sizes: num_params(config, sizes).double() * HALF / 1e6,
 }

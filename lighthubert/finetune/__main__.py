@@ -25,7 +25,7 @@ logger = logging.getLogger("lighthubert")
 
 ABOUT = """\
 Fine-tune a net on labelled clips: transcripts by CTC, or classes of clips. Then use it:
-  python -m lighthubert.finetune recipes/mini/finetune_ctc.yaml corpus=DIR
+  python -m lighthubert.finetune recipes/mini/finetune_ctc.yaml train_manifest=DIR/train.tsv valid_manifest=DIR/dev.tsv
   python -m lighthubert.finetune transcribe runs/mini/finetune_ctc/model.safetensors a.wav b.flac
   python -m lighthubert.finetune evaluate runs/mini/finetune_ctc/model.safetensors DIR/test.tsv [--lm LM.arpa]
 

@@ -17,7 +17,6 @@ from lighthubert.models import Arch
 from lighthubert.pretrain.distill import eval_archs, outputs_agree
 from lighthubert.pretrain.plots import stages
 
-CLIP_SAMPLES = 160000  # the reference length of MACs, 10 s
 COMPARABLE = ("teacher", "space", "valid_manifest", "target", "distance")  # what a held-out loss depends on
 
 
@@ -59,7 +58,7 @@ def history(run_dir: Path) -> dict[str, dict[str, float]]:
 def describe(supernet: Supernet, name: str, arch: Arch, moments: dict[str, dict[str, float]]) -> dict[str, Any]:
     config = supernet.space.config(arch)
     losses = {column: values.get(f"clean_loss/{name}") for column, values in moments.items()}
-    return {"name": name, "params": cost.num_params(config), "macs": cost.macs(config, CLIP_SAMPLES)} | losses
+    return {"name": name, "params": cost.num_params(config), "macs": cost.macs(config)} | losses
 
 
 def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:

@@ -14,8 +14,6 @@ from lighthubert.elastic import Subnet, axis_sizes
 from lighthubert.models import HubertConfig
 from lighthubert.prune.gates import SUBLAYERS, UNITS, Gates, open_probability
 
-REFERENCE = 160000  # samples of the clip that MACs are counted for, 10 s
-
 
 @dataclass(frozen=True)
 class Constraint:
@@ -34,7 +32,7 @@ class Constraint:
         """The cost of a net, or of other sizes of it: integers, or tensors with gradients."""
         if self.cost == "params":
             return cost.num_params(config, sizes, self.part)
-        return cost.macs(config, REFERENCE, sizes, self.part)
+        return cost.macs(config, sizes=sizes, part=self.part)
 
     def budget(self, config: HubertConfig) -> float:
         """What the net may cost in the end."""
