@@ -68,6 +68,12 @@ class TaskModel(nn.Module):
         output = self.hubert(waveform, lengths, mask, channel_mask)
         return self.head(output), output.lengths
 
+    def of(self, net: Hubert) -> TaskModel:
+        """The same head on another net of as many layers and the same width."""
+        model = TaskModel(net, self.task, self.vocabulary)
+        model.head.load_state_dict(self.head.state_dict())
+        return model
+
     def save(self, path: str | Path) -> None:
         """Write net, head, task and vocabulary as one native file; `lighthubert.load` reads the net out of it."""
         about = {"config": asdict(self.task), "vocabulary": self.vocabulary.to_dict()}

@@ -51,7 +51,8 @@ def prune(recipe: Prune, device: torch.device) -> None:
     if recipe.distill is not None:
         teacher = load_hubert(recipe.distill.teacher)
         content["teacher_weights"] = digest(teacher)
-        task = Distil(teacher.to(device), net.config, recipe.distill, valid, recipe.data)
+        fine_tuned = TaskModel.load(recipe.init) if load_task(recipe.init) is not None else None
+        task = Distil(teacher.to(device), net.config, recipe.distill, valid, recipe.data, fine_tuned)
     else:
         assert recipe.task is not None  # the recipe has one of the two
         train = labelled(train, recipe.task, recipe.data.max_clip_samples)

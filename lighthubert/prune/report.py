@@ -10,7 +10,7 @@ from lighthubert import cost
 from lighthubert.checkpoint import load_hubert, save
 from lighthubert.config import write_yaml
 from lighthubert.data import Batch
-from lighthubert.elastic import axis_sizes, extract, reorder, run
+from lighthubert.elastic import axis_sizes, extract, importance, ranking, reorder, run
 from lighthubert.models import HubertConfig
 from lighthubert.models.config import brief
 from lighthubert.prune.constraint import Constraint
@@ -43,7 +43,9 @@ def report(model: GatedHubert, task: Task, init: str, run_dir: Path, batch: Batc
     axes = list(model.gates.probabilities())
     sizes = [{axis: n for axis, n in axis_sizes(c).items() if axis in axes} for c in (whole, net.config)]
     widths(*sizes).savefig(run_dir / "report.png", dpi=120)
-    save(reorder(load_hubert(init), model.order()), run_dir / "ordered.safetensors")
+    start = load_hubert(init)
+    order = ranking(start, importance(start)) | model.order()  # axes without gates too, above all embed
+    save(reorder(start, order), run_dir / "ordered.safetensors")
     print(f"{run_dir / 'report.png'}: the widths, which arch.yaml says too")
     print(f"{run_dir / 'ordered.safetensors'}: {init}, its units in the gates' order")
 

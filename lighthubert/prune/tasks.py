@@ -70,15 +70,20 @@ class Maps(nn.Module):
 
 
 class Distil:
-    """The distance of some hidden states from a teacher's, a mean over layers, summed over valid frames."""
+    """The distance of some hidden states from a teacher's, a mean over layers, summed over valid frames.
+
+    labelled: the fine-tuned model that is pruned, if it is one: its head is saved with the net, as it was.
+    """
 
     def __init__(
-        self, teacher: Hubert, net: HubertConfig, config: DistillConfig, valid: Manifest, data: DataConfig
-    ) -> None:
+        self, teacher: Hubert, net: HubertConfig, config: DistillConfig, valid: Manifest, data: DataConfig,
+        labelled: TaskModel | None = None,
+    ) -> None:  # fmt: skip
         for name, sizes in (("teacher", teacher.config), ("net", net)):
             if max(config.layers) > sizes.num_layers:
                 raise ValueError(f"distill.layers: the {name} has {sizes.num_layers} layers, got {config.layers}")
         self.teacher, self.config, self.valid, self.data = teacher.eval().requires_grad_(False), config, valid, data
+        self.labelled = labelled
         self.head = Maps(net.embed_dim, teacher.config.embed_dim, config.layers)
 
     def count(self, batch: Batch) -> float:
@@ -105,7 +110,10 @@ class Distil:
         return {"loss/distance": (sums, frames)}
 
     def save(self, net: Hubert, path: Path) -> None:
-        save(net, path)
+        if self.labelled is None:
+            save(net, path)
+        else:
+            self.labelled.of(net).save(path)
 
 
 class Labelled:
@@ -141,6 +149,4 @@ class Labelled:
         return evaluate_task(predict, device, self.valid, self.valid_labels, self.data, rank=rank, world=world)
 
     def save(self, net: Hubert, path: Path) -> None:
-        model = TaskModel(net, self.model.task, self.model.vocabulary)
-        model.head.load_state_dict(self.head.state_dict())
-        model.save(path)
+        self.model.of(net).save(path)

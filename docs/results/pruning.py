@@ -1,0 +1,209 @@
+"""Runs the pruning study of docs/results.md: python docs/results/pruning.py {ctc,intent} [METHOD ...] [--seeds 1]
+
+From the project's folder, with the corpus of `lighthubert prepare debian` in corpus/. First come the fine-tuned nets:
+
+    python -m lighthubert.finetune recipes/mini/finetune_ctc.yaml
+    python -m lighthubert.finetune recipes/mini/finetune_intent.yaml
+
+Each of them is pruned by every method to every sparsity, then fine-tuned further (the second phase). "uniform" is cut at
+once, the same share of every layer's channels, heads and FFN units, of which the most important ones stay; "random" has the
+widths that `size` has found and random units. These two, and the net as it is, are fine-tuned for as many steps as
+the others take in both phases. Errors are those of test clips. What is done is not done again. `python
+docs/results/pruning.py latency` then measures all nets in turns, batch 1, a clip of 10 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from raw import read, write
+
+import lighthubert as lh
+from lighthubert import cost
+from lighthubert.config import read_yaml, write_yaml
+from lighthubert.data import DataConfig, Manifest, write_manifest
+from lighthubert.elastic import Subnet, axis_sizes, extract, importance, ranking
+from lighthubert.finetune.__main__ import main as finetune
+from lighthubert.models import HubertConfig
+from lighthubert.objectives import Labels, TaskConfig, TaskModel, evaluate_task, labelled
+from lighthubert.prune.__main__ import main as prune
+from lighthubert.schema import parse
+
+ROOT = Path("runs/pruning")
+STEPS, WARMUP, MORE = 200, 80, 120  # of pruning, until the whole sparsity is asked for, of the second phase
+START = {"ctc": "runs/mini/finetune_ctc/model.safetensors", "intent": "runs/mini/finetune_intent/model.safetensors"}
+METHODS = {
+    "size": ["params"],
+    "sepsize": ["frontend_params", "transformer_params"],
+    "macs": ["macs"],
+    "dphubert": ["params"],
+}
+BASELINES = ("unpruned", "uniform", "random")
+AXES = ("conv", "heads", "ffn")
+
+
+def phase(task: str, name: str, seed: int, steps: int, **changes: Any) -> Path:
+    """The recipe of either phase: the task as it was fine-tuned, in smaller batches."""
+    tuned = read_yaml(Path(f"recipes/mini/finetune_{task}.yaml"))
+    values = {key: tuned[key] for key in ("train_manifest", "task", "masks")}
+    values |= {"run_dir": str(ROOT / name), "valid_manifest": str(ROOT / f"{task}.tsv"), "seed": seed}
+    values["data"] = {"max_seconds": 16, "max_clip_seconds": 8, "window": 100}
+    values["train"] = {
+        "steps": steps, "lr": 5.0e-4, "precision": "bf16", "weight_decay": 0.0, "eps": 1.0e-8,
+        "save_every": 1000, "eval_every": steps, "log_every": 20,
+    }  # fmt: skip
+    train, given = values["train"], changes.pop("train")
+    values |= changes
+    values["train"] = train | given
+    path = ROOT / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_yaml(path, {key: value for key, value in values.items() if value is not None})
+    return path
+
+
+def run(job: Callable[[list[str]], int], recipe: Path) -> None:
+    """One command, its output in a file beside its recipe."""
+    with recipe.with_suffix(".log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        code = job([str(recipe)])
+    if code:
+        raise SystemExit(f"{recipe}: failed, see {recipe.with_suffix('.log')}")
+
+
+def first_phase(task: str, method: str, sparsity: float, seed: int) -> Path:
+    """Pruning, or for the baselines the same training of a net that was cut before."""
+    name, changes = f"{task}/{method}_{sparsity:g}_{seed}", {}
+    if method in METHODS:
+        changes["sparsity"] = {key: sparsity for key in METHODS[method]} | {"warmup_steps": WARMUP}
+        changes |= {"gate_lr": 0.15, "init": START[task]}
+        if method == "dphubert":
+            changes |= {"distill": {"teacher": START[task], "layers": [0, 2, 4, 6]}, "task": None, "masks": None}
+    else:
+        changes["init"] = str(cut(task, method, sparsity, seed))
+    train = {"schedule": "flat_linear", "flat_share": 0.8, "warmup_steps": 10}
+    run(prune, phase(task, name, seed, STEPS, train=train, **changes))
+    return ROOT / name / "pruned.safetensors"
+
+
+def cut(task: str, method: str, sparsity: float, seed: int) -> Path:
+    """The file of a net without training: the same share of every layer, or random units of the widths that `size`
+    has found."""
+    path = ROOT / f"{task}/{method}_{sparsity:g}_{seed}_cut.safetensors"
+    model = TaskModel.load(START[task])
+    net, whole = model.hubert, model.hubert.config
+    if method == "uniform":
+        widths = uniform(whole, (1 - sparsity) * cost.num_params(whole))
+        order = ranking(net, importance(net))
+        units = {axis: tuple(sorted(order[axis][:width])) for axis, width in widths.items()}
+    elif method == "random":
+        sizes = axis_sizes(lh.load(ROOT / f"{task}/size_{sparsity:g}_{seed}/pruned.safetensors").config)
+        rng = random.Random(seed)
+        widths = {axis: sizes[axis] for axis in axis_sizes(whole) if axis.startswith(AXES)}
+        units = {axis: tuple(sorted(rng.sample(range(axis_sizes(whole)[axis]), n))) for axis, n in widths.items()}
+    else:
+        units = {}
+    model.of(extract(net, Subnet(tuple(range(whole.num_layers)), units))).save(path)
+    return path
+
+
+def uniform(config: HubertConfig, budget: float) -> dict[str, int]:
+    """The largest share of every axis that keeps to the budget of parameters, rounded down."""
+    sizes = {axis: n for axis, n in axis_sizes(config).items() if axis.startswith(AXES)}
+    for share in range(1000, 0, -1):
+        widths = {axis: max(1, n * share // 1000) for axis, n in sizes.items()}
+        if cost.num_params(config, axis_sizes(config) | widths) <= budget:
+            return widths
+    raise ValueError(f"no share of every layer keeps to {budget:,.0f} parameters")
+
+
+def measure(task: str, method: str, sparsity: float, seed: int, test: Manifest) -> None:
+    """Both phases and their errors, into raw/pruning.jsonl."""
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    first = first_phase(task, method, sparsity, seed)
+    name = f"{task}/{method}_{sparsity:g}_{seed}_second"
+    run(finetune, phase(task, name, seed, MORE, init=str(first), train={"schedule": "tri_stage"}))
+    second = ROOT / name / "model.safetensors"
+    config = TaskModel.load(second).hubert.config
+    write("pruning", ("task", "method", "sparsity", "seed"), {
+        "task": task, "method": method, "sparsity": sparsity, "seed": seed, "steps": [STEPS, MORE],
+        "params": cost.num_params(config), "macs": cost.macs(config), "arch": widths_of(config),
+        "cpu_seconds": round(resource.getrusage(resource.RUSAGE_SELF).ru_utime - begin, 1),
+        "frontend_params": cost.num_params(config, part="frontend"),
+        "before": errors(first, test), "after": errors(second, test),
+    })  # fmt: skip
+    for folder in (first.parent, second.parent):
+        shutil.rmtree(folder / "checkpoints")
+
+
+def widths_of(config: HubertConfig) -> dict[str, int]:
+    return {axis: int(n) for axis, n in axis_sizes(config).items() if axis.startswith(AXES)}
+
+
+def errors(path: Path, test: Manifest) -> dict[str, float]:
+    model = TaskModel.load(path)
+    clips = labelled(test, model.task)
+    found = evaluate_task(model, torch.device("cpu"), clips, Labels(clips, model.task, model.vocabulary), DataConfig())
+    return {key: value / count for key, (value, count) in found.items()}
+
+
+def latency(repeats: int = 15) -> None:
+    """Milliseconds of all finished nets, one thread, measured in turns: the median of the repeats."""
+    torch.set_num_threads(1)
+    rows = read("pruning")
+    names = [f"{r['task']}/{r['method']}_{r['sparsity']:g}_{r['seed']}_second" for r in rows]
+    nets = [lh.load(ROOT / name / "model.safetensors").eval() for name in names]
+    taken: list[list[float]] = [[] for _ in nets]
+    clip = torch.randn(1, 160_000, generator=torch.Generator().manual_seed(1)) / 10
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            for net, times in zip(nets, taken, strict=True):
+                start = time.perf_counter()
+                net(clip)
+                times.append(1000 * (time.perf_counter() - start))
+    for row, times in zip(rows, taken, strict=True):
+        write("pruning", ("task", "method", "sparsity", "seed"), row | {"milliseconds": median(times[1:])})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=(*START, "latency"))
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join((*METHODS, *BASELINES))}")
+    parser.add_argument("--sparsities", default="0.5,0.1,0.3,0.75")
+    parser.add_argument("--seeds", default="1")
+    args = parser.parse_args()
+    if args.task == "latency":
+        return latency()
+    recipe = read_yaml(Path(f"recipes/mini/finetune_{args.task}.yaml"))
+    ROOT.mkdir(parents=True, exist_ok=True)
+    valid = labelled(Manifest.read(recipe["valid_manifest"]), parse(TaskConfig, recipe["task"], "task"))
+    few = range(0, len(valid), len(valid) // 40)
+    columns = {key: [values[i] for i in few] for key, values in valid.columns.items()}
+    rows = [
+        {"path": valid.file_path(i), "samples": valid.samples[i]} | {k: v[n] for k, v in columns.items()}
+        for n, i in enumerate(few)
+    ]
+    write_manifest(ROOT / f"{args.task}.tsv", ("path", "samples", *columns), rows)
+    test = Manifest.read(Path(recipe["valid_manifest"]).with_name("test.tsv"))
+    done = {(r["task"], r["method"], r["sparsity"], r["seed"]) for r in read("pruning")}
+    for seed in map(int, args.seeds.split(",")):
+        for sparsity in map(float, args.sparsities.split(",")):
+            for method in args.methods or (*METHODS, *BASELINES):
+                at = 0.0 if method == "unpruned" else sparsity
+                if (args.task, method, at, seed) in done:
+                    continue
+                measure(args.task, method, at, seed, test)
+                done.add((args.task, method, at, seed))
+                print(f"{args.task}: {method} {at:g}, seed {seed}: done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
