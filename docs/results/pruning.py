@@ -40,7 +40,7 @@ from lighthubert.prune.__main__ import main as prune
 from lighthubert.schema import parse
 
 ROOT = Path("runs/pruning")
-STEPS, WARMUP, MORE = 200, 80, 120  # of pruning, until the whole sparsity is asked for, of the second phase
+STEPS, WARMUP, MORE = 200, 80, 100  # of pruning, until the whole sparsity is asked for, of the second phase
 START = {"ctc": "runs/mini/finetune_ctc/model.safetensors", "intent": "runs/mini/finetune_intent/model.safetensors"}
 METHODS = {
     "size": ["params"],
@@ -188,7 +188,7 @@ def main() -> None:
     few = range(0, len(valid), len(valid) // 40)
     columns = {key: [values[i] for i in few] for key, values in valid.columns.items()}
     rows = [
-        {"path": valid.file_path(i), "samples": valid.samples[i]} | {k: v[n] for k, v in columns.items()}
+        {"path": Path(valid.file_path(i)).absolute(), "samples": valid.samples[i]} | {k: v[n] for k, v in columns.items()}
         for n, i in enumerate(few)
     ]
     write_manifest(ROOT / f"{args.task}.tsv", ("path", "samples", *columns), rows)

@@ -18,7 +18,7 @@ import lighthubert as lh
 from lighthubert import HubertConfig, cost, save
 from lighthubert.config import read_recipe, read_yaml
 from lighthubert.data import write_manifest
-from lighthubert.elastic import axis_sizes
+from lighthubert.elastic import axis_sizes, importance, ranking
 from lighthubert.objectives import TaskModel
 from lighthubert.prune.__main__ import main
 from lighthubert.prune.gates import open_probability
@@ -216,14 +216,32 @@ def test_macs_go_where_the_leverage_is(tmp_path: Path, world: Path) -> None:
 
 
 def test_the_order_of_gates_seeds_a_supernet(tmp_path: Path, world: Path) -> None:
-    """`ordered.safetensors` is an init of pretrain; the leading units are those that pruning kept."""
+    """`ordered.safetensors` is the net with the units that pruning kept in front; the width, which has no gates, is in
+    the order of the weights that read it."""
     run_dir = prune(tmp_path, world)
     gates = harness.newest(run_dir)["model"]
     order = gates["gates.log_alpha.ffn2"].argsort(descending=True, stable=True)
-    names = ("encoder.layers.2.fc1.weight",)
     whole, ordered = (load_file(path) for path in (world / "teacher.safetensors", run_dir / "ordered.safetensors"))
-    for name in names:
-        assert torch.equal(ordered[name], whole[name][order])
+    embed = ranking(net := lh.load(world / "teacher.safetensors"), importance(net))["embed"]
+    assert list(embed) != sorted(embed)
+    name = "encoder.layers.2.fc1.weight"
+    assert torch.equal(ordered[name], whole[name][order][:, list(embed)])
+
+
+def test_a_fine_tuned_net_keeps_its_head_while_it_is_distilled(tmp_path: Path, world: Path) -> None:
+    paths = write_labels(world, tmp_path)
+    (tmp_path / "first").mkdir()
+    data = {"max_clip_seconds": 3.0}
+    first = prune(tmp_path / "first", world, distill=None, task=TASKS["classify"], data=data, **paths)
+    init = str(first / "pruned.safetensors")
+    run_dir = prune(tmp_path, world, init=init, sparsity={"params": 0.2})
+    before, after = (TaskModel.load(path / "pruned.safetensors") for path in (first, run_dir))
+    assert after.vocabulary == before.vocabulary
+    assert cost.num_params(after.hubert.config) <= 0.8 * cost.num_params(before.hubert.config)
+    assert torch.equal(after.head.proj.weight, before.head.proj.weight)
+    torch.manual_seed(0)
+    waveform = torch.randn(1, 9000)
+    assert torch.equal(after(waveform)[0], after.head(lh.load(run_dir / "pruned.safetensors")(waveform)))
 
 
 WRONG = {
