@@ -8,7 +8,7 @@ From the project's folder, with the corpus of `lighthubert prepare debian` in co
 Each of them is pruned by every method to every sparsity, then fine-tuned further (the second phase). "uniform" is cut at
 once, the same share of every layer's channels, heads and FFN units, of which the most important ones stay; "random" has the
 widths that `size` has found and random units. These two, and the net as it is, are fine-tuned for as many steps as
-the others take in both phases. Errors are those of test clips. What is done is not done again. `python
+the others take in both phases. Errors are those of all held-out clips, dev and test. What is done is not done again. `python
 docs/results/pruning.py latency` then measures all nets in turns, batch 1, a clip of 10 s.
 """
 
@@ -20,6 +20,7 @@ import random
 import resource
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -40,7 +41,7 @@ from lighthubert.prune.__main__ import main as prune
 from lighthubert.schema import parse
 
 ROOT = Path("runs/pruning")
-STEPS, WARMUP, MORE = 200, 80, 100  # of pruning, until the whole sparsity is asked for, of the second phase
+STEPS, WARMUP, MORE = 200, 60, 100  # of pruning, until the whole sparsity is asked for, of the second phase
 START = {"ctc": "runs/mini/finetune_ctc/model.safetensors", "intent": "runs/mini/finetune_intent/model.safetensors"}
 METHODS = {
     "size": ["params"],
@@ -60,7 +61,7 @@ def phase(task: str, name: str, seed: int, steps: int, **changes: Any) -> Path:
     values["data"] = {"max_seconds": 16, "max_clip_seconds": 8, "window": 100}
     values["train"] = {
         "steps": steps, "lr": 5.0e-4, "precision": "bf16", "weight_decay": 0.0, "eps": 1.0e-8,
-        "save_every": 1000, "eval_every": steps, "log_every": 20,
+        "save_every": 1000, "eval_every": steps, "log_every": 10,
     }  # fmt: skip
     train, given = values["train"], changes.pop("train")
     values |= changes
@@ -84,7 +85,7 @@ def first_phase(task: str, method: str, sparsity: float, seed: int) -> Path:
     name, changes = f"{task}/{method}_{sparsity:g}_{seed}", {}
     if method in METHODS:
         changes["sparsity"] = {key: sparsity for key in METHODS[method]} | {"warmup_steps": WARMUP}
-        changes |= {"gate_lr": 0.15, "init": START[task]}
+        changes |= {"gate_lr": 0.2, "init": START[task]}
         if method == "dphubert":
             changes |= {"distill": {"teacher": START[task], "layers": [0, 2, 4, 6]}, "task": None, "masks": None}
     else:
@@ -125,7 +126,7 @@ def uniform(config: HubertConfig, budget: float) -> dict[str, int]:
     raise ValueError(f"no share of every layer keeps to {budget:,.0f} parameters")
 
 
-def measure(task: str, method: str, sparsity: float, seed: int, test: Manifest) -> None:
+def measure(task: str, method: str, sparsity: float, seed: int, held_out: list[Manifest]) -> None:
     """Both phases and their errors, into raw/pruning.jsonl."""
     begin = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     first = first_phase(task, method, sparsity, seed)
@@ -138,7 +139,7 @@ def measure(task: str, method: str, sparsity: float, seed: int, test: Manifest) 
         "params": cost.num_params(config), "macs": cost.macs(config), "arch": widths_of(config),
         "cpu_seconds": round(resource.getrusage(resource.RUSAGE_SELF).ru_utime - begin, 1),
         "frontend_params": cost.num_params(config, part="frontend"),
-        "before": errors(first, test), "after": errors(second, test),
+        "before": errors(first, held_out), "after": errors(second, held_out),
     })  # fmt: skip
     for folder in (first.parent, second.parent):
         shutil.rmtree(folder / "checkpoints")
@@ -148,11 +149,16 @@ def widths_of(config: HubertConfig) -> dict[str, int]:
     return {axis: int(n) for axis, n in axis_sizes(config).items() if axis.startswith(AXES)}
 
 
-def errors(path: Path, test: Manifest) -> dict[str, float]:
-    model = TaskModel.load(path)
-    clips = labelled(test, model.task)
-    found = evaluate_task(model, torch.device("cpu"), clips, Labels(clips, model.task, model.vocabulary), DataConfig())
-    return {key: value / count for key, (value, count) in found.items()}
+def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:
+    model, sums = TaskModel.load(path), Counter[str]()
+    counts = Counter[str]()
+    for manifest in held_out:
+        clips = labelled(manifest, model.task)
+        labels = Labels(clips, model.task, model.vocabulary)
+        for key, (value, count) in evaluate_task(model, torch.device("cpu"), clips, labels, DataConfig()).items():
+            sums[key] += value
+            counts[key] += count
+    return {key: value / counts[key] for key, value in sums.items()}
 
 
 def latency(repeats: int = 15) -> None:
@@ -188,11 +194,12 @@ def main() -> None:
     few = range(0, len(valid), len(valid) // 40)
     columns = {key: [values[i] for i in few] for key, values in valid.columns.items()}
     rows = [
-        {"path": Path(valid.file_path(i)).absolute(), "samples": valid.samples[i]} | {k: v[n] for k, v in columns.items()}
+        {"path": Path(valid.file_path(i)).absolute(), "samples": valid.samples[i]}
+        | {k: v[n] for k, v in columns.items()}
         for n, i in enumerate(few)
     ]
     write_manifest(ROOT / f"{args.task}.tsv", ("path", "samples", *columns), rows)
-    test = Manifest.read(Path(recipe["valid_manifest"]).with_name("test.tsv"))
+    held_out = [Manifest.read(Path(recipe["valid_manifest"]).with_name(f"{name}.tsv")) for name in ("dev", "test")]
     done = {(r["task"], r["method"], r["sparsity"], r["seed"]) for r in read("pruning")}
     for seed in map(int, args.seeds.split(",")):
         for sparsity in map(float, args.sparsities.split(",")):
@@ -200,7 +207,7 @@ def main() -> None:
                 at = 0.0 if method == "unpruned" else sparsity
                 if (args.task, method, at, seed) in done:
                     continue
-                measure(args.task, method, at, seed, test)
+                measure(args.task, method, at, seed, held_out)
                 done.add((args.task, method, at, seed))
                 print(f"{args.task}: {method} {at:g}, seed {seed}: done", flush=True)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Supervised:
-    """The mean loss of the clips that one can be had of; implements train.Objective."""
+    """The mean loss over tokens (CTC) or clips (classes); implements train.Objective."""
 
     def __init__(self, model: TaskModel, recipe: Finetune, train: Manifest, valid: Manifest) -> None:
         self.model, self.recipe, self.valid = model, recipe, valid
@@ -33,15 +33,13 @@ class Supervised:
     def device(self) -> torch.device:
         return self.model.head.proj.weight.device
 
-    def learnable(self, batch: Batch) -> Tensor:
-        frames = num_frames(batch.lengths.cpu(), self.model.hubert.config)
-        return learnable(frames, self.labels["train"].of(batch), self.model.task.kind)
-
     def counts(self, batch: Batch, step: int) -> Tensor:
-        """(1,) the clips that a loss can be had of."""
+        """(1,) the labels that a loss can be had of."""
         if not batch.rows:
             return torch.zeros(1, dtype=torch.float64)
-        return self.learnable(batch).sum(dtype=torch.float64)[None]
+        frames = num_frames(batch.lengths.cpu(), self.model.hubert.config)
+        labels = self.labels["train"].of(batch)
+        return learnable(frames, labels, self.model.task.kind).sum(dtype=torch.float64)[None]
 
     def losses(self, batch: Batch, step: int, totals: Tensor) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         if not totals[0]:

@@ -26,8 +26,8 @@ def evaluate_task(predict: Predict, device: torch.device, clips: Manifest, label
                   world: int = 1) -> dict[str, tuple[float, float]]:  # fmt: skip
     """(sum, count) of the loss, and of "wer" and "cer" or of "accuracy", over a rank's share of whole clips.
 
-    predict: a TaskModel, or what acts like one, on this device. The loss is a mean over the clips that one can be had
-    of; the others count in the rates.
+    predict: a TaskModel, or what acts like one, on this device. The loss is a mean over tokens, or over clips for
+    classes; clips that none can be had of count in the rates alone.
     """
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, float] = defaultdict(float)
@@ -37,7 +37,7 @@ def evaluate_task(predict: Predict, device: torch.device, clips: Manifest, label
         known = learnable(frames.cpu(), table, labels.kind)
         losses = task_loss(logits, frames, table.to(device)).cpu()
         found = measure(logits, frames, labels.texts_of(batch), labels.vocabulary, decode)
-        found[f"loss/{labels.kind}"] = (float(losses[known].sum()), float(known.sum()))
+        found[f"loss/{labels.kind}"] = (float(losses.sum()), float(known.sum()))
         for key, (value, count) in found.items():
             sums[key] += value
             counts[key] += count

@@ -117,6 +117,8 @@ class TaskModel(nn.Module):
 def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
     """The loss of each clip, (B,) float32: a sum over its tokens (CTC), or the cross-entropy of its class.
 
+    Jobs take the mean over labels (`learnable`), so that both kinds have one scale beside other losses.
+
     logits (B, T, V) or (B, V); frames (B,) valid ones; labels (B, L) int64, PAD behind each clip's. Clips that are not
     `learnable` have a loss and a gradient of zero.
     """
@@ -131,10 +133,10 @@ def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
 
 
 def learnable(frames: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """(B,) bool: clips that a loss can be had of. CTC: at least one token, and frames (B,) enough for all of them, with
-    a blank between two that are alike. Classes: a known one."""
+    """(B,) how many labels of each clip a loss can be had of. CTC: all of its tokens, or none if frames (B,) are too few
+    for them and a blank between two that are alike. Classes: 1, or 0 for an unknown one."""
     counts = (labels != PAD).sum(1)
     if kind == "classify":
-        return counts > 0
+        return counts
     repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != PAD)).sum(1)
-    return (counts > 0) & (counts + repeats <= frames)
+    return torch.where(counts + repeats <= frames, counts, 0)

@@ -48,5 +48,7 @@ def widths(full: Mapping[str, int], kept: Mapping[str, int]) -> Figure:
         ax.bar(places, [full[n] for n in names], color="0.85")
         bars = ax.bar(places, [kept[n] for n in names], color="tab:blue")
         ax.bar_label(bars, fontsize="x-small")
+        ax.set_axisbelow(True)
+        ax.locator_params(axis="y", integer=True)
         ax.set(title=KINDS[kind], xlabel="convolution" if kind == "conv" else "layer", xticks=list(places))
     return figure

@@ -117,7 +117,7 @@ class Distil:
 
 
 class Labelled:
-    """CTC or classification, a mean over the clips that can be learnt."""
+    """CTC or classification, a mean over tokens or clips."""
 
     def __init__(
         self, model: TaskModel, masks: MaskConfig, seed: int, train: Manifest, valid: Manifest, data: DataConfig
