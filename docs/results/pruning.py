@@ -5,11 +5,11 @@ From the project's folder, with the corpus of `lighthubert prepare debian` in co
     python -m lighthubert.finetune recipes/mini/finetune_ctc.yaml
     python -m lighthubert.finetune recipes/mini/finetune_intent.yaml
 
-Each of them is pruned by every method to every sparsity, then fine-tuned further (the second phase). "uniform" is cut at
-once, the same share of every layer's channels, heads and FFN units, of which the most important ones stay; "random" has the
-widths that `size` has found and random units. These two, and the net as it is, are fine-tuned for as many steps as
-the others take in both phases. Errors are those of all held-out clips, dev and test. What is done is not done again. `python
-docs/results/pruning.py latency` then measures all nets in turns, batch 1, a clip of 10 s.
+Each of them is pruned by every method to every sparsity, then fine-tuned further (the second phase). "uniform" is cut
+at once: the same share of every layer's channels, heads and FFN units, of which the most important ones stay; "random"
+has the widths that `size` has found and random units. These two, and the net as it is ("unpruned"), have the same steps
+of both phases without gates. Errors are those of all held-out clips, dev and test. What is done is not done again.
+`python docs/results/pruning.py latency` then measures all nets in turns, batch 1, a clip of 10 s.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def first_phase(task: str, method: str, sparsity: float, seed: int) -> Path:
     """Pruning, or for the baselines the same training of a net that was cut before."""
     name, changes = f"{task}/{method}_{sparsity:g}_{seed}", {}
     if method in METHODS:
-        changes["sparsity"] = {key: sparsity for key in METHODS[method]} | {"warmup_steps": WARMUP}
+        changes["sparsity"] = dict.fromkeys(METHODS[method], sparsity) | {"warmup_steps": WARMUP}
         changes |= {"gate_lr": 0.2, "init": START[task]}
         if method == "dphubert":
             changes |= {"distill": {"teacher": START[task], "layers": [0, 2, 4, 6]}, "task": None, "masks": None}
@@ -150,12 +150,11 @@ def widths_of(config: HubertConfig) -> dict[str, int]:
 
 
 def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:
-    model, sums = TaskModel.load(path), Counter[str]()
-    counts = Counter[str]()
+    model, sums, counts = TaskModel.load(path), Counter[str](), Counter[str]()
     for manifest in held_out:
-        clips = labelled(manifest, model.task)
-        labels = Labels(clips, model.task, model.vocabulary)
-        for key, (value, count) in evaluate_task(model, torch.device("cpu"), clips, labels, DataConfig()).items():
+        part = labelled(manifest, model.task)
+        labels = Labels(part, model.task, model.vocabulary)
+        for key, (value, count) in evaluate_task(model, torch.device("cpu"), part, labels, DataConfig()).items():
             sums[key] += value
             counts[key] += count
     return {key: value / counts[key] for key, value in sums.items()}
@@ -179,6 +178,21 @@ def latency(repeats: int = 15) -> None:
         write("pruning", ("task", "method", "sparsity", "seed"), row | {"milliseconds": median(times[1:])})
 
 
+def clips(task: str) -> list[Manifest]:
+    """The held-out clips, and a manifest of forty of them, for the runs' own evaluations."""
+    recipe = read_yaml(Path(f"recipes/mini/finetune_{task}.yaml"))
+    dev = Manifest.read(recipe["valid_manifest"])
+    labelled_dev = labelled(dev, parse(TaskConfig, recipe["task"], "task"))
+    few = labelled_dev.take(range(0, len(labelled_dev), len(labelled_dev) // 40))
+    rows = [
+        {"path": Path(few.file_path(i)).absolute(), "samples": few.samples[i]}
+        | {k: v[i] for k, v in few.columns.items()}
+        for i in range(len(few))
+    ]
+    write_manifest(ROOT / f"{task}.tsv", ("path", "samples", *few.columns), rows)
+    return [dev, Manifest.read(Path(recipe["valid_manifest"]).with_name("test.tsv"))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=(*START, "latency"))
@@ -187,19 +201,9 @@ def main() -> None:
     parser.add_argument("--seeds", default="1")
     args = parser.parse_args()
     if args.task == "latency":
-        return latency()
-    recipe = read_yaml(Path(f"recipes/mini/finetune_{args.task}.yaml"))
-    ROOT.mkdir(parents=True, exist_ok=True)
-    valid = labelled(Manifest.read(recipe["valid_manifest"]), parse(TaskConfig, recipe["task"], "task"))
-    few = range(0, len(valid), len(valid) // 40)
-    columns = {key: [values[i] for i in few] for key, values in valid.columns.items()}
-    rows = [
-        {"path": Path(valid.file_path(i)).absolute(), "samples": valid.samples[i]}
-        | {k: v[n] for k, v in columns.items()}
-        for n, i in enumerate(few)
-    ]
-    write_manifest(ROOT / f"{args.task}.tsv", ("path", "samples", *columns), rows)
-    held_out = [Manifest.read(Path(recipe["valid_manifest"]).with_name(f"{name}.tsv")) for name in ("dev", "test")]
+        latency()
+        return
+    held_out = clips(args.task)
     done = {(r["task"], r["method"], r["sparsity"], r["seed"]) for r in read("pruning")}
     for seed in map(int, args.seeds.split(",")):
         for sparsity in map(float, args.sparsities.split(",")):

@@ -133,8 +133,8 @@ def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
 
 
 def learnable(frames: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """(B,) how many labels of each clip a loss can be had of. CTC: all of its tokens, or none if frames (B,) are too few
-    for them and a blank between two that are alike. Classes: 1, or 0 for an unknown one."""
+    """(B,) how many labels of each clip a loss can be had of. CTC: all of its tokens, or none if frames (B,) are too
+    few for them and a blank between two that are alike. Classes: 1, or 0 for an unknown one."""
     counts = (labels != PAD).sum(1)
     if kind == "classify":
         return counts
