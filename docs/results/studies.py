@@ -3,6 +3,9 @@
 From the project's folder. Every arm is one or more calls of `python -m lighthubert.pretrain` on the embedded corpus,
 in runs/studies/SEED/; what is done is not done again. The teacher is the shipped one after its first iteration, which
 the history still has: git show 5d7ee83:checkpoints/hubert-mini.safetensors > runs/studies/teacher.safetensors
+For the arm `gates` its units are put in the order of gates once: python -m lighthubert.prune
+recipes/mini/prune_dphubert.yaml init=runs/studies/teacher.safetensors distill.teacher=runs/studies/teacher.safetensors
+run_dir=runs/studies/pruned
 
 The arms are equal in CPU time, not in steps: a step of stage 1 was measured at 0.48 s, of shares at 0.63, of all clips
 at 0.85, of one random subnet at 0.38, of the smallest net alone at 0.20 and of the middle one at 0.37 (one thread,
@@ -58,6 +61,9 @@ ARMS: dict[str, list[Run]] = {
     "smallest_alone_time": [("smallest_alone_time", STAGE1, 580, [TEACHER, ORDER, SMALLEST])],
     "middle_alone_clips": [("middle_alone_clips", STAGE1, 280, [TEACHER, ORDER, MIDDLE])],
     "middle_alone_time": [("middle_alone_time", STAGE1, 313, [TEACHER, ORDER, MIDDLE])],
+    "one_stage_turns": [("one_stage_turns", STAGE2, 250, [TEACHER, PLAIN])],
+    "ordered_one_stage_turns": [("ordered_one_stage_turns", STAGE2, 250, [TEACHER, ORDER])],
+    "gates": [("gates", STAGE2, 250, ["init=runs/studies/pruned/ordered.safetensors", PLAIN])],
     "masked_frames": variant("masked_frames", "frames.unmasked_weight=0"),
     "random_init": variant("random_init", init="random"),
     "last_layer": variant("last_layer", "target.layers=1"),
