@@ -53,22 +53,19 @@ BASELINES = ("unpruned", "uniform", "random")
 AXES = ("conv", "heads", "ffn")
 
 
-def phase(task: str, name: str, seed: int, steps: int, **changes: Any) -> Path:
-    """The recipe of either phase: the task as it was fine-tuned, in smaller batches."""
+def phase(task: str, name: str, seed: int, steps: int, /, train: dict[str, Any], **changes: Any) -> Path:
+    """The recipe of either phase: the task as it was fine-tuned, in smaller batches; a change to None leaves a key out."""
     tuned = read_yaml(Path(f"recipes/mini/finetune_{task}.yaml"))
     values = {key: tuned[key] for key in ("train_manifest", "task", "masks")}
     values |= {"run_dir": str(ROOT / name), "valid_manifest": str(ROOT / f"{task}.tsv"), "seed": seed}
     values["data"] = {"max_seconds": 16, "max_clip_seconds": 8, "window": 100}
     values["train"] = {
         "steps": steps, "lr": 5.0e-4, "precision": "bf16", "weight_decay": 0.0, "eps": 1.0e-8,
-        "save_every": 1000, "eval_every": steps, "log_every": 10,
+        "save_every": 1000, "eval_every": steps, "log_every": 10, **train,
     }  # fmt: skip
-    train, given = values["train"], changes.pop("train")
-    values |= changes
-    values["train"] = train | given
     path = ROOT / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_yaml(path, {key: value for key, value in values.items() if value is not None})
+    write_yaml(path, {key: value for key, value in (values | changes).items() if value is not None})
     return path
 
 

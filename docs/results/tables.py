@@ -191,6 +191,50 @@ def shipped() -> str:
     return table(["net", "M parameters", "GMACs / 10 s", "clean", "masked"], rows)
 
 
+METHODS = {
+    "unpruned": "unpruned",
+    "size": "Size",
+    "sepsize": "SepSize",
+    "macs": "MACs",
+    "dphubert": "DPHuBERT-style",
+    "uniform": "uniform widths, important units",
+    "random": "Size's widths, random units",
+}
+
+
+def pruning(task: str, errors: Sequence[str]) -> str:
+    """Every method at every sparsity: costs, and errors in percent after each phase, over seeds."""
+    found = [row for row in read("pruning") if row["task"] == task]
+    rows = []
+    for sparsity in sorted({row["sparsity"] for row in found}):
+        for method, name in METHODS.items():
+            if not (runs := [r for r in found if (r["sparsity"], r["method"]) == (sparsity, method)]):
+                continue
+            costs = [
+                f"{fmean(run['params'] for run in runs) / 1e6:.2f}",
+                f"{fmean(run['macs'] for run in runs) / 1e9:.2f}",
+                f"{fmean(run['milliseconds'] for run in runs):.0f}",
+            ]
+            cells = [percents([wrong(r[phase], error) for r in runs]) for error in errors for phase in PHASES]
+            rows.append([f"{sparsity:.0%}" if sparsity else "", name, *costs, *cells])
+    names = [f"{ERRORS[error]} {name}" for error in errors for name in ("pruned", "second phase")]
+    return table(["gone", "method", "M parameters", "G MACs", "ms", *names], rows)
+
+
+PHASES = ("before", "after")
+ERRORS = {"cer": "CER %,", "wer": "WER %,", "accuracy": "wrong %,"}
+
+
+def wrong(values: dict[str, float], error: str) -> float:
+    return 1 - values[error] if error == "accuracy" else values[error]
+
+
+def percents(values: Sequence[float]) -> str:
+    """As `spread`, in percent."""
+    percent = [100 * value for value in values]
+    return f"{fmean(percent):.1f} ± {stdev(percent):.1f}" if len(percent) > 1 else f"{percent[0]:.1f}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "stages": lambda: study(("shares", "one_stage", "ordered", "ordered_one_stage")),
     "subnets": lambda: study(("shares", "all_clips", "random_only", "ordered", "ordered_random_only", "ordered_turns")),
@@ -199,6 +243,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "init": lambda: study(("shares", "random_init", "ordered")),
     "alone": alone,
     "targets": targets,
+    "gates": lambda: study(("one_stage_turns", "ordered_one_stage_turns", "gates")),
+    "pruning_ctc": lambda: pruning("ctc", ("cer", "wer")),
+    "pruning_intent": lambda: pruning("intent", ("accuracy",)),
     "probes": lambda: probes(NETS),
     "probes_text": lambda: probes(NETS, ("text",)),
     "probes_teacher": lambda: probes(("MFCC", "random", "teacher")),
