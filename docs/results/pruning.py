@@ -54,7 +54,7 @@ AXES = ("conv", "heads", "ffn")
 
 
 def phase(task: str, name: str, seed: int, steps: int, /, train: dict[str, Any], **changes: Any) -> Path:
-    """The recipe of either phase: the task as it was fine-tuned, in smaller batches; a change to None leaves a key out."""
+    """The recipe of either phase: the task as it was fine-tuned, in smaller batches. None leaves a key out."""
     tuned = read_yaml(Path(f"recipes/mini/finetune_{task}.yaml"))
     values = {key: tuned[key] for key in ("train_manifest", "task", "masks")}
     values |= {"run_dir": str(ROOT / name), "valid_manifest": str(ROOT / f"{task}.tsv"), "seed": seed}
@@ -114,13 +114,23 @@ def cut(task: str, method: str, sparsity: float, seed: int) -> Path:
 
 
 def uniform(config: HubertConfig, budget: float) -> dict[str, int]:
-    """The largest share of every axis that keeps to the budget of parameters, rounded down."""
+    """As near as can be the same share of every axis; FFN units fill what rounding leaves of the budget."""
     sizes = {axis: n for axis, n in axis_sizes(config).items() if axis.startswith(AXES)}
-    for share in range(1000, 0, -1):
-        widths = {axis: max(1, n * share // 1000) for axis, n in sizes.items()}
-        if cost.num_params(config, axis_sizes(config) | widths) <= budget:
-            return widths
-    raise ValueError(f"no share of every layer keeps to {budget:,.0f} parameters")
+    (full,) = {n for axis, n in sizes.items() if axis.startswith("ffn")}
+    found: list[tuple[float, dict[str, int]]] = []
+    for share in (i / 1000 for i in range(1, 1000)):
+        widths = {axis: max(1, round(n * share)) for axis, n in sizes.items()}
+        prices = [
+            cost.num_params(
+                config, axis_sizes(config) | {a: f if a.startswith("ffn") else n for a, n in widths.items()}
+            )
+            for f in (0, 1)
+        ]
+        ffn = min(full, int((budget - prices[0]) // (prices[1] - prices[0])))
+        if ffn > 0:
+            filled = {axis: ffn if axis.startswith("ffn") else n for axis, n in widths.items()}
+            found.append((abs(ffn / full - share), filled))
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def measure(task: str, method: str, sparsity: float, seed: int, held_out: list[Manifest]) -> None:
