@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,7 @@ class Conditions:
 
     def describe(self) -> dict[str, Any]:
         """What the time depends on beside the net. Raises ValueError for a device that this machine lacks."""
-        return {"device": device_name(self.device), "torch": torch.__version__, "precision": self.precision,
-                "threads": self.threads, "seconds": self.seconds}  # fmt: skip
+        return {"model": device_name(self.device), "torch": torch.__version__, **asdict(self)}
 
 
 def device_name(device: str) -> str:
@@ -59,9 +58,9 @@ def device_name(device: str) -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
         models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         model = models[0] if models else platform.processor() or platform.machine()
-        return f"CPU, {model}, {torch.backends.cpu.get_cpu_capability()}"
+        return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
     try:
-        return f"CUDA, {torch.cuda.get_device_name(torch.device(device))}"
+        return torch.cuda.get_device_name(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise ValueError(f"device: {device}: torch cannot use it here ({str(error).splitlines()[0]})") from None
 

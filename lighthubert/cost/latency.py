@@ -121,9 +121,9 @@ class Latency:
         The cache ($XDG_CACHE_HOME or ~/.cache, lighthubert/) knows a machine by processor, torch, conditions and space.
         """
         conditions = conditions or Conditions()
-        described = conditions.describe() | {"space": digest(space)}
-        name = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / f"lighthubert/latency-{name}.json"
+        described = conditions.describe() | {"space": space_digest(space)}
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = cache / "lighthubert" / f"latency-{_digest(described)}.json"
         if path.is_file():
             try:
                 found = cls.load(path, space)
@@ -132,7 +132,7 @@ class Latency:
                 logger.warning("%s: of another device; measured anew", path)
             except (ValueError, OSError) as error:
                 logger.warning("%s; measured anew", error)
-        logger.info("measuring the latency of %s on %s", space.name, described["device"])
+        logger.info("measuring the latency of %s on %s", space.name, described["model"])
         measured = cls.measure(space, conditions)
         try:
             measured.save(path)
@@ -157,7 +157,7 @@ class Latency:
         for arch, table in zip(archs, times, strict=True):
             for entry, time in zip(entries(space.config(arch)), typical(table), strict=True):
                 found[entry].append(float(time))
-        described = conditions.describe() | {"space": digest(space)}
+        described = conditions.describe() | {"space": space_digest(space)}
         return cls(space, described, {entry: fmean(times) for entry, times in sorted(found.items())})
 
     def __call__(self, config: HubertConfig, sizes: Sizes | None = None) -> Any:
@@ -185,12 +185,20 @@ class Latency:
         columns = {kind: tuple(zip(*sorted(rows), strict=True)) for kind, rows in kinds.items()}
         return {kind: (torch.tensor(k), torch.tensor(v, dtype=torch.float64)) for kind, (k, v) in columns.items()}
 
+    @property
+    def digest(self) -> str:
+        """Hash of the times."""
+        return _digest(self._rows())
+
+    def _rows(self) -> list[Any]:
+        return [[kind, list(widths), time] for (kind, widths), time in self.milliseconds.items()]
+
     def save(self, path: str | Path) -> None:
         """As JSON, in one move."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [[kind, list(widths), time] for (kind, widths), time in self.milliseconds.items()]
-        text = json.dumps({"latency": self.described, "milliseconds": rows}, indent=1) + "\n"
+        rows = ",\n".join(json.dumps(row) for row in self._rows())
+        text = f'{{"latency": {json.dumps(self.described)},\n"milliseconds": [\n{rows}\n]}}\n'
         unfinished = path.with_name(f"{path.name}.{os.getpid()}")
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
@@ -205,14 +213,17 @@ class Latency:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not a latency model ({type(error).__name__}: {error})") from None
         needed = {entry for arch in covering(space) for entry in entries(space.config(arch))}
-        if described.get("space") != digest(space) or needed - table.keys():
+        if described.get("space") != space_digest(space) or needed - table.keys():
             raise ValueError(f"{path}: the latency of another search space")
         return cls(space, described, table)
 
 
-def digest(space: SearchSpace) -> str:
+def space_digest(space: SearchSpace) -> str:
     """Hash of what a space holds, whatever it is called."""
-    values = {key: value for key, value in space.to_dict().items() if key != "name"}
+    return _digest({key: value for key, value in space.to_dict().items() if key != "name"})
+
+
+def _digest(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
