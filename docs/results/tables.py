@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from raw import read
@@ -188,6 +188,30 @@ def shipped() -> str:
     return table(["net", "M parameters", "GMACs / 10 s", "clean", "masked"], rows)
 
 
+def latency() -> str:
+    """How far predicted latency is from measured latency."""
+    rows = []
+    for which, name in {
+        "unseen": "random archs",
+        "front": "front of a search, its own table",
+        "front_anew": "front of a search, table measured with it",
+    }.items():
+        for precision in ("fp32", "bf16"):
+            found = [row for row in read("latency") if (row["set"], row["precision"]) == (which, precision)]
+            errors = [abs(row["predicted"] / row["measured"] - 1) for row in found]
+            if found:
+                times = [row["measured"] for row in found]
+                rows.append([
+                    f"{name}, {precision}",
+                    len(found),
+                    f"{min(times):.0f} to {max(times):.0f}",
+                    f"{median(errors):.1%}",
+                    f"{max(errors):.1%}",
+                    f"{sum(error <= 0.1 for error in errors)} of {len(found)}",
+                ])  # fmt: skip
+    return table(["", "archs", "measured, ms", "median error", "largest error", "within 10 %"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "stages": lambda: study(("shares", "one_stage", "ordered", "ordered_one_stage")),
     "subnets": lambda: study(("shares", "all_clips", "random_only", "ordered", "ordered_random_only", "ordered_turns")),
@@ -202,6 +226,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest", *ALONE)),
     "scores": scores,
     "units": units,
+    "latency": latency,
     "teacher_1": lambda: teacher_curve("teacher_1"),
     "teacher_2": lambda: teacher_curve("teacher_2"),
     "shipped": shipped,
