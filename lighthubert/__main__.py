@@ -8,9 +8,10 @@ VERBS = {
     "pretrain": "train a HuBERT teacher, or distil a supernet from one (stage 1, stage 2)",
     "finetune": "learn transcripts or classes of clips from any net; transcribe with it",
     "prune": "prune channels, heads and FFN units of a net while it learns a task or from a teacher",
-    "search": "find the best subnet of a supernet for a budget of parameters or MACs",
+    "search": "find the best subnet of a supernet for a budget of parameters, MACs or milliseconds",
     "superb": "train and evaluate SUPERB tasks on nets, through s3prl: one, or a sweep",
     "extract": "write a subnet of a supernet as a standalone file",
+    "profile": "parameters, MACs and latency of a net on this machine",
 }
 USAGE = "usage: lighthubert VERB [ARGUMENT ...]     (lighthubert VERB --help explains a verb)\n\n" + "\n".join(
     f"  {verb:<10}{line}" for verb, line in VERBS.items()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import load_hubert
+from lighthubert.checkpoint import load, load_hubert
 from lighthubert.config import read_recipe
 from lighthubert.data import Manifest, Reader
 from lighthubert.elastic import SearchSpace
@@ -22,15 +22,17 @@ from lighthubert.objectives import predictions, targets
 from lighthubert.pretrain.distill import Distillation, take
 from lighthubert.pretrain.init import build_supernet
 from lighthubert.pretrain.recipe import Distill
+from lighthubert.search.recipe import Search
+from lighthubert.search.score import HeldOutLoss, draw_clips
 
 ROOT = Path(__file__).parent.parent
 STEPS, WARM = 12, 4
 
 
-def clock(action: Callable[[], object]) -> tuple[float, object]:
-    start = time.perf_counter()
+def clock(action: Callable[[], object], timer: Callable[[], float] = time.perf_counter) -> tuple[float, object]:
+    start = timer()
     value = action()
-    return time.perf_counter() - start, value
+    return timer() - start, value
 
 
 def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
@@ -98,6 +100,22 @@ def overhead(recipe: Distill) -> list[tuple[str, float, float]]:
     return rows
 
 
+def scoring() -> list[tuple[str, float, float]]:
+    """A search's score of an arch, extraction included, over that of the extracted net: CPU time, median of ratios."""
+    recipe = read_recipe(ROOT / "recipes/mini/search.yaml", [], Search)
+    supernet = load(ROOT / recipe.supernet)
+    clips = draw_clips(Manifest.read(ROOT / recipe.valid_manifest), recipe.seconds, recipe.data, recipe.seed)
+    score = HeldOutLoss(supernet, load_hubert(ROOT / supernet.predicts["teacher"]), clips, recipe.data)
+    rows = []
+    for name in ("largest", "smallest"):
+        arch = getattr(supernet.space, name)()
+        net = supernet.sample(arch)
+        both = (lambda: score(supernet.sample(arch)), lambda: score(net))
+        pairs = [tuple(clock(action, time.process_time)[0] for action in both) for _ in range(STEPS)]
+        rows.append((name, statistics.median(a / b for a, b in pairs[2:]), statistics.median(b for _, b in pairs[2:])))
+    return rows
+
+
 def main() -> None:
     recipe = read_recipe(ROOT / "recipes/mini/stage2.yaml", [], Distill)
     keys = ("teacher", "train_manifest", "valid_manifest")
@@ -114,6 +132,9 @@ def main() -> None:
     print("\n| forward and backward, fp32 | supernet / extracted | extracted, ms |\n|---|---|---|")
     for name, ratio, seconds in overhead(recipe):
         print(f"| {name} | {ratio:.2f} | {1000 * seconds:.0f} |")
+    print("\n| a search's score, 40 s of speech, fp32 | from supernet / extracted | extracted, CPU ms |\n|---|---|---|")
+    for name, ratio, seconds in scoring():
+        print(f"| {name} | {ratio:.3f} | {1000 * seconds:.0f} |")
 
 
 if __name__ == "__main__":

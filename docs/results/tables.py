@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from raw import read
@@ -200,6 +200,8 @@ METHODS = {
     "uniform": "uniform widths, important units",
     "random": "Size's widths, random units",
 }
+PHASES = ("before", "after")
+ERRORS = {"cer": "CER %,", "wer": "WER %,", "accuracy": "wrong %,"}
 
 
 def pruning(task: str, errors: Sequence[str]) -> str:
@@ -221,10 +223,6 @@ def pruning(task: str, errors: Sequence[str]) -> str:
     return table(["gone", "method", "M parameters", "G MACs", "ms", *names], rows)
 
 
-PHASES = ("before", "after")
-ERRORS = {"cer": "CER %,", "wer": "WER %,", "accuracy": "wrong %,"}
-
-
 def wrong(values: dict[str, float], error: str) -> float:
     return 1 - values[error] if error == "accuracy" else values[error]
 
@@ -233,6 +231,30 @@ def percents(values: Sequence[float]) -> str:
     """As `spread`, in percent."""
     percent = [100 * value for value in values]
     return f"{fmean(percent):.1f} ± {stdev(percent):.1f}" if len(percent) > 1 else f"{percent[0]:.1f}"
+
+
+def latency() -> str:
+    """How far predicted latency is from measured latency."""
+    rows = []
+    for which, name in {
+        "unseen": "random archs",
+        "front": "front of a search, its own table",
+        "front_anew": "front of a search, table measured with it",
+    }.items():
+        for precision in ("fp32", "bf16"):
+            found = [row for row in read("latency") if (row["set"], row["precision"]) == (which, precision)]
+            errors = [abs(row["predicted"] / row["measured"] - 1) for row in found]
+            if found:
+                times = [row["measured"] for row in found]
+                rows.append([
+                    f"{name}, {precision}",
+                    len(found),
+                    f"{min(times):.0f} to {max(times):.0f}",
+                    f"{median(errors):.1%}",
+                    f"{max(errors):.1%}",
+                    f"{sum(error <= 0.1 for error in errors)} of {len(found)}",
+                ])  # fmt: skip
+    return table(["", "archs", "measured, ms", "median error", "largest error", "within 10 %"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -252,6 +274,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "probes_supernet": lambda: probes(("MFCC", "teacher", "largest", "middle", "smallest", *ALONE)),
     "scores": scores,
     "units": units,
+    "latency": latency,
     "teacher_1": lambda: teacher_curve("teacher_1"),
     "teacher_2": lambda: teacher_curve("teacher_2"),
     "shipped": shipped,

@@ -11,39 +11,48 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from lighthubert.cost.latency import Latency
 from lighthubert.cost.polynomial import Sizes, macs, num_params, superb_macs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch, HubertConfig
 
 HALF = 2  # bytes of a weight in a float16 file
 
-COSTS: dict[str, Callable[[HubertConfig, Sizes], torch.Tensor]] = {
+_COSTS: dict[str, Callable[[HubertConfig, Sizes], torch.Tensor]] = {
     "params": lambda config, sizes: num_params(config, sizes),
     "macs": lambda config, sizes: macs(config, sizes=sizes),
     "superb_macs": lambda config, sizes: superb_macs(config, sizes),
     "megabytes": lambda config, sizes: num_params(config, sizes).double() * HALF / 1e6,
 }
+COSTS = (*_COSTS, "milliseconds")
 
 
 def costs(
-    space: SearchSpace, archs: Sequence[Arch], names: Sequence[str] = ("params", "macs")
+    space: SearchSpace,
+    archs: Sequence[Arch],
+    names: Sequence[str] = ("params", "macs"),
+    latency: Latency | None = None,
 ) -> dict[str, np.ndarray]:
-    """Exact costs of archs: name -> (N,), integers but for megabytes.
+    """Costs of archs: name -> (N,), integers but for megabytes and milliseconds.
 
     params: parameters. macs: multiply-accumulates of 10 s. superb_macs: as the SUPERB challenge counts them.
-    megabytes: weights in a float16 file, 10^6 bytes. Equal to the cost of each arch's config, thousands of times
-    faster. Raises ValueError for another name.
+    megabytes: weights in a float16 file, 10^6 bytes. milliseconds: what `latency` predicts. Equal to the cost of each
+    arch's config, thousands of times faster. Raises ValueError for another name, or for milliseconds without latency.
     """
     if unknown := [name for name in names if name not in COSTS]:
         raise ValueError(f"{', '.join(unknown)}: no such cost; known are {', '.join(COSTS)}")
+    if "milliseconds" in names and latency is None:
+        raise ValueError("milliseconds: needs the latency of a device, as lighthubert.cost.Latency measures it")
+    functions = _COSTS | ({"milliseconds": latency} if latency else {})
     depths = defaultdict(list)
     for i, arch in enumerate(archs):
         depths[arch.num_layers].append(i)
-    found = {name: np.zeros(len(archs), np.float64 if name == "megabytes" else np.int64) for name in names}
+    real = ("megabytes", "milliseconds")
+    found = {name: np.zeros(len(archs), np.float64 if name in real else np.int64) for name in names}
     for num_layers, rows in depths.items():
         config, sizes = _largest(space, num_layers), _sizes([archs[i] for i in rows])
         for name in names:
-            found[name][rows] = COSTS[name](config, sizes).numpy()
+            found[name][rows] = functions[name](config, sizes).numpy()
     return found
 
 

@@ -10,8 +10,9 @@ import torch
 
 from lighthubert.checkpoint import digest, load, load_hubert
 from lighthubert.config import make_recipe, write_yaml
+from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
-from lighthubert.elastic import Supernet
+from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch
 from lighthubert.search.recipe import Search
 from lighthubert.search.report import report
@@ -49,11 +50,15 @@ def run(recipe: Search, device: torch.device) -> None:
 
     # A file may change under its name: the scores are of these weights and clips.
     content = {"supernet": digest(supernet), "teacher": digest(teacher), "clips": clips.digest}
-    same = {key: value for key, value in asdict(recipe).items() if key not in FREE} | content
-    run_dir = Path(recipe.run_dir)
+    same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | content
+    run_dir, latency = Path(recipe.run_dir), None
+    if "milliseconds" in recipe.budget:
+        latency = distributed.on_first(lambda: latency_of(run_dir, supernet.space, recipe.latency))
+        same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        found = search(supernet.space, recipe.budget, loss_of, **size, path=run_dir / "scored.jsonl", recipe=same)
+        found = search(supernet.space, recipe.budget, loss_of, **size, path=run_dir / "scored.jsonl", recipe=same,
+                       latency=latency)  # fmt: skip
     except Stopped:
         if distributed.rank() == 0:
             print(f"{run_dir}: stopped; the same command goes on")
@@ -65,6 +70,19 @@ def run(recipe: Search, device: torch.device) -> None:
             others = draw_clips(Manifest.read(recipe.test_manifest), recipe.test_seconds, recipe.data, recipe.seed)
             test = HeldOutLoss(supernet, teacher, others, recipe.data)
         report(found, run_dir, HeldOutLoss.name, supernet, test)
+
+
+def latency_of(run_dir: Path, space: SearchSpace, conditions: Conditions) -> Latency:
+    """What the run has used so far, wherever it goes on; of this machine for a new one. Raises ValueError for a run
+    under other conditions."""
+    path = run_dir / "latency.json"
+    if not path.exists():
+        Latency.here(space, conditions).save(path)
+    found = Latency.load(path, space)
+    if changed := [(k, v) for k, v in asdict(conditions).items() if found.described.get(k) != v]:
+        told = "; ".join(f"{key}: {found.described.get(key)!r} there, now {value!r}" for key, value in changed)
+        raise ValueError(f"{path}: latency under other conditions ({told}); give another run_dir")
+    return found
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lighthubert.cost import costs
+from lighthubert.cost import Latency, costs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 
@@ -19,23 +20,25 @@ WALKS = 8  # mutants to choose from, where an arch is above the budget
 
 
 class Budget:
-    """limits: cost (params, macs, superb_macs, megabytes) -> at most so much.
+    """limits: cost (params, macs, superb_macs, megabytes, milliseconds) -> at most so much. latency: what tells
+    milliseconds.
 
     Raises ValueError if not even the smallest subnet of the space keeps to it, and says what that one costs.
     """
 
-    def __init__(self, space: SearchSpace, limits: Mapping[str, float]) -> None:
-        self.space, self.limits = space, dict(limits)
+    def __init__(self, space: SearchSpace, limits: Mapping[str, float], latency: Latency | None = None) -> None:
+        self.space, self.limits, self.latency = space, dict(limits), latency
         smallest = {name: values[0] for name, values in self.costs([space.smallest()]).items()}
         if over := [name for name, limit in limits.items() if smallest[name] > limit]:
             told = (
-                f"budget.{name}: the smallest subnet has {smallest[name]:,}, got {limits[name]:,.15g}" for name in over
+                f"budget.{name}: the smallest subnet has {_told(smallest[name])}, got {limits[name]:,.15g}"
+                for name in over
             )
             raise ValueError("; ".join(told))
 
     def costs(self, archs: Sequence[Arch]) -> dict[str, np.ndarray]:
         """Cost -> (N,), of the costs that are limited."""
-        return costs(self.space, archs, list(self.limits))
+        return costs(self.space, archs, list(self.limits), self.latency)
 
     def share(self, archs: Sequence[Arch]) -> np.ndarray:
         """(N,) how much of the budget each arch takes, of the cost that it takes most of; above 1 is too much."""
@@ -74,5 +77,10 @@ class Budget:
         archs = [space.arch(dict(zip(keys, values, strict=True))) for values in choices]
         kept = [arch for arch, share in zip(archs, self.share(archs), strict=True) if share <= 1]
         first = next(iter(self.limits))
-        found = costs(space, kept, list({first, "params"}))
+        found = costs(space, kept, list({first, "params"}), self.latency)
         return kept[max(range(len(kept)), key=lambda i: (found[first][i], found["params"][i], kept[i].num_layers))]
+
+
+def _told(cost: float) -> str:
+    """Rounded up where it is no whole number: what is told suffices."""
+    return f"{cost:,}" if cost == int(cost) else f"{math.ceil(1000 * cost) / 1000:,}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lighthubert.cost import COSTS
+from lighthubert.cost import COSTS, Conditions
 from lighthubert.data import DataConfig
 
 
@@ -15,7 +15,8 @@ class Search:
     run_dir: where everything is written; the same command on the same folder resumes.
     supernet: any file that lighthubert.load reads as one. teacher: what its head was distilled from, a file; where
     the supernet's file says it is, without any.
-    budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file).
+    budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file,
+    milliseconds). latency: under which conditions milliseconds are meant, on this machine.
     valid_manifest: clips that archs are scored on; test_manifest: others, on which the result is reported.
     seconds, test_seconds: how much of each is listened to, whole clips drawn by the seed.
     evaluations: how many archs evolution may score, and random search beside it, in whole generations of `population`.
@@ -32,6 +33,7 @@ class Search:
     evaluations: int = 1000
     population: int = 20
     seed: int = 1
+    latency: Conditions = field(default_factory=Conditions)
     data: DataConfig = field(default_factory=lambda: DataConfig(max_seconds=16, max_clip_seconds=15))
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lighthubert.cost import costs
+from lighthubert.cost import Latency, costs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.train import StateError, distributed
@@ -48,8 +48,8 @@ class Record:
     """
 
     def __init__(self, space: SearchSpace, score: Callable[[Arch], float], names: Sequence[str], path: Path | None,
-                 recipe: Mapping[str, Any]) -> None:  # fmt: skip
-        self.space, self.score, self.path = space, score, path
+                 recipe: Mapping[str, Any], latency: Latency | None = None) -> None:  # fmt: skip
+        self.space, self.score, self.path, self.latency = space, score, path, latency
         self.names = list(dict.fromkeys([*COLUMNS, *names]))
         self.on_scored: Callable[[int], None] = lambda number: None
         known = distributed.on_first(lambda: _read(path, recipe)) if path else []
@@ -70,7 +70,7 @@ class Record:
         return np.array([self.scored[arch].score for arch in archs])
 
     def _add(self, archs: Sequence[Arch], scores: Sequence[float], origin: str) -> None:
-        table = costs(self.space, archs, self.names)
+        table = costs(self.space, archs, self.names, self.latency)
         rows = []
         for i, (arch, score) in enumerate(zip(archs, scores, strict=True)):
             if not np.isfinite(score):

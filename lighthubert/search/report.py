@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMACs / 10 s"), "superb_macs": (1e9, "GMACs, SUPERB"),
-         "megabytes": (1, "MB, float16")}  # fmt: skip
+         "megabytes": (1, "MB, float16"), "milliseconds": (1, "ms")}  # fmt: skip
 
 
 def report(found: Found, run_dir: Path, name: str, supernet: Supernet, test: Callable[[Hubert], float] | None) -> None:

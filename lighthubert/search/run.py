@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lighthubert.cost import Latency
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.search.budget import Budget
@@ -52,15 +53,19 @@ def search(
     seed: int,
     path: Path | None = None,
     recipe: Mapping[str, Any] | None = None,
+    latency: Latency | None = None,
 ) -> Found:
     """Score `evaluations` archs by evolution, rounded up to whole generations, and as many random ones.
 
-    path: the record that a next call goes on with.
+    path: the record that a next call goes on with. latency: for a budget in milliseconds.
 
     Raises ValueError for a budget that no arch keeps to, StateError for a record of another recipe, Stopped.
     """
-    budget, evaluations = Budget(space, limits), -(-evaluations // population) * population  # whole generations
-    record = Record(space, score, list(limits), path, recipe or {})
+    budget, evaluations = (
+        Budget(space, limits, latency),
+        -(-evaluations // population) * population,
+    )  # whole generations
+    record = Record(space, score, list(limits), path, recipe or {}, latency)
     asked: dict[str, list[Arch]] = {"evolution": [], "random": [], "uniform": [budget.uniform()]}
     with StopRequest() as stop, _progress(record, 2 * evaluations + 1, stop):
         record(asked["uniform"], "uniform")

@@ -11,7 +11,7 @@ from lighthubert import SearchSpace, cost
 def test_costs_are_those_of_each_config(name: str) -> None:
     space = SearchSpace.load(name)
     archs = [space.largest(), space.smallest(), *(space.sample(random.Random(i)) for i in range(8))]
-    found = cost.costs(space, archs, list(cost.COSTS))
+    found = cost.costs(space, archs, [name for name in cost.COSTS if name != "milliseconds"])
     for i, arch in enumerate(archs):
         config = space.config(arch)
         assert found["params"][i] == cost.num_params(config)

@@ -1,6 +1,8 @@
 """python -m lighthubert.search: its files, a kill, two ranks, and what it says of wrong input."""
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 import torch
 from tiny_space import SPACE
 
-from lighthubert import load, load_audio, save
+from lighthubert import SearchSpace, load, load_audio, save
+from lighthubert.cost import Conditions, Latency
+from lighthubert.cost.latency import covering, entries, space_digest
 from lighthubert.data import DataConfig, Manifest
 from lighthubert.search.__main__ import main
 from lighthubert.search.score import HeldOutLoss, draw_clips
@@ -143,3 +147,62 @@ def test_scores_of_another_recipe_are_not_taken(finished: Path, capsys: pytest.C
     assert "scores of another search (clips: " in error  # the seed draws them too
     assert "seed: 1 there, now 2); give another run_dir" in error
     assert (finished / "run" / "scored.jsonl").read_bytes() == before
+
+
+def test_a_budget_in_milliseconds_is_kept_and_resumed(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A killed search goes on with the latency that it began with, though the machine has another by then."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    short = Conditions(seconds=0.1)
+    model = Latency.here(SPACE, short)
+    limit = (model(SPACE.config(SPACE.largest())) + model(SPACE.config(SPACE.smallest()))) / 2
+    changes = {"budget": {"milliseconds": limit, "macs": 3.2e7}, "latency": {"seconds": 0.1}, "evaluations": 10}
+    path, run = recipe(world, tmp_path, **changes), tmp_path / "run"
+    assert main([str(path)]) == 0
+    assert "ms at most" in capsys.readouterr().out
+    whole, best = scores(run), (run / "best.yaml").read_bytes()
+    assert len(whole) > 10
+    for row in whole:
+        arch = SPACE.arch(row["arch"])
+        assert row["costs"]["milliseconds"] == model(SPACE.config(arch)) <= limit
+        assert row["costs"]["macs"] <= 3.2e7
+    lines = (run / "scored.jsonl").read_text().splitlines(keepends=True)
+    (run / "scored.jsonl").write_text("".join(lines[:7]))
+    (cached,) = (tmp_path / "cache" / "lighthubert").iterdir()
+    Latency(SPACE, model.described, {entry: 2 * time for entry, time in model.milliseconds.items()}).save(cached)
+    assert main([str(path)]) == 0
+    assert scores(run) == whole
+    assert (run / "best.yaml").read_bytes() == best
+    assert (run / "latency.json").exists()
+    smallest = 2 * model(SPACE.config(SPACE.smallest()))  # as the cache says now, for new runs
+    tight = [f"run_dir={tmp_path / 'other'}", f"budget.milliseconds={0.9 * smallest}"]
+    assert main([str(path), *tight]) == 2
+    told = f"budget.milliseconds: the smallest subnet has {math.ceil(1000 * smallest) / 1000:,}, got "
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "latency.json: not a latency model (JSONDecodeError: "),
+        ("mini", "latency.json: the latency of another search space"),
+        ("bf16", "latency.json: latency under other conditions (precision: 'bf16' there, now 'fp32')"),
+        ("twice", "scores of another search (latency: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_latency_in_the_folder_is_told(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
+) -> None:
+    space = SearchSpace.load("mini") if content == "mini" else SPACE
+    described = {"space": space_digest(space), **asdict(Conditions(precision="bf16" if content == "bf16" else "fp32"))}
+    model = Latency(space, described, {entry: 1.0 for a in covering(space) for entry in entries(space.config(a))})
+    file, path = tmp_path / "run" / "latency.json", recipe(world, tmp_path, budget={"milliseconds": 1000})
+    model.save(file)
+    if content == "{":
+        file.write_text(content)
+    if content == "twice":
+        assert main([str(path), "evaluations=10"]) == 0
+        Latency(space, described, dict.fromkeys(model.milliseconds, 2.0)).save(file)
+    assert main([str(path), "evaluations=10"]) == 2
+    assert message in capsys.readouterr().err

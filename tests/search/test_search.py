@@ -6,6 +6,7 @@ import pytest
 from tiny_space import SPACE, every_arch
 
 from lighthubert import Arch, cost, search
+from lighthubert.cost.latency import covering, entries
 from lighthubert.elastic import Supernet
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
@@ -75,6 +76,17 @@ def test_a_supernet_and_any_score() -> None:
     )
     assert sum(result.best.arch.num_heads) == 4  # two heads in each of two layers
     assert result.best.costs["params"] == cost.num_params(SPACE.config(result.best.arch)) <= 40_000
+
+
+def test_milliseconds_of_any_device() -> None:
+    times = {entry: float(sum(entry[1])) for arch in covering(SPACE) for entry in entries(SPACE.config(arch))}
+    latency = cost.Latency(SPACE, {}, times)
+    limit = latency(SPACE.config(SPACE.largest())) / 1.5
+    result = search(Supernet(SPACE), {"milliseconds": limit}, lambda net: -net.config.embed_dim, evaluations=20,
+                    population=10, latency=latency)  # fmt: skip
+    for row in result.scored:
+        config = SPACE.config(row.arch)
+        assert row.costs["milliseconds"] == sum(times[entry] for entry in entries(config)) <= limit
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:

@@ -1,0 +1,84 @@
+"""`python -m lighthubert.profile`: parameters, MACs and latency of a net, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lighthubert import cost
+from lighthubert.checkpoint import load
+from lighthubert.cost.clock import SAMPLE_RATE, time_nets, typical
+from lighthubert.cost.latency import blocks
+from lighthubert.elastic import Supernet
+from lighthubert.models import Hubert
+
+ROUNDS, SECONDS = 30, 60.0  # whichever ends first, but five rounds
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exit status 1 and one line on stderr for a file, an arch or a device that cannot be used."""
+    args = _parser().parse_args(argv)
+    try:
+        conditions = cost.Conditions(args.device, args.precision, args.threads, args.seconds)
+        print(_table(_nets(args.checkpoint, args.arch), conditions))
+    except (ValueError, OSError) as error:
+        sys.exit(f"profile: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = cost.Conditions()
+    parser = argparse.ArgumentParser(prog="python -m lighthubert.profile", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="any file or folder that lighthubert.load reads")
+    parser.add_argument("--arch", type=Path, metavar="YAML",
+                        help="a subnet of a supernet; without it, the largest and the smallest")  # fmt: skip
+    parser.add_argument("--precision", default=usual.precision, help=f"{', '.join(cost.PRECISIONS)} (fp32)")
+    parser.add_argument("--device", default=usual.device, help="cpu or cuda (cpu)")
+    parser.add_argument("--threads", type=int, default=usual.threads, help="of the CPU (1)")
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="length of the clip (10)")
+    return parser
+
+
+def _nets(checkpoint: Path, arch: Path | None) -> dict[str, Hubert]:
+    """The nets of a file, by what they are called in the table."""
+    found = load(checkpoint)
+    if isinstance(found, Supernet):
+        archs = {arch.stem: found.space.arch(arch)} if arch else {
+            "largest": found.space.largest(), "smallest": found.space.smallest()}  # fmt: skip
+        return {name: found.sample(values) for name, values in archs.items()}
+    if arch:
+        raise ValueError(f"{checkpoint}: holds a single net, not a supernet; there is no subnet to choose (--arch)")
+    return {checkpoint.stem: found}
+
+
+def _table(nets: dict[str, Hubert], conditions: cost.Conditions) -> str:
+    described = conditions.describe()
+    splits = [[block.module for block in blocks(net.config)] for net in nets.values()]
+    times = time_nets(list(nets.values()), conditions, ROUNDS, SECONDS, splits)
+    samples = round(conditions.seconds * SAMPLE_RATE)
+    head = ("", "M parameters", "GMACs", "ms", "x real time")
+    lines = [f"{described['model']}, torch {described['torch']}: a clip of {conditions.seconds:g} s, "
+             f"{conditions.precision}, {conditions.threads} thread{'s' * (conditions.threads > 1)}"]  # fmt: skip
+    width = max(len(name) for name in [*nets, "  transformer"])
+    lines.append(_row(head, width))
+    for (name, net), modules, table in zip(nets.items(), splits, times, strict=True):
+        spent = dict(zip(modules, typical(table), strict=True))
+        for part in cost.PARTS:
+            ms = sum(time for module, time in spent.items() if cost.in_part(f"{module}.", part))
+            lines.append(_row((
+                name if part == "all" else f"  {part}",
+                f"{cost.num_params(net.config, part=part) / 1e6:.3f}",
+                f"{cost.macs(net.config, samples, part=part) / 1e9:.3f}",
+                f"{ms:.2f}",
+                f"{1000 * conditions.seconds / ms:.0f}" if part == "all" else "",
+            ), width))  # fmt: skip
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str], width: int) -> str:
+    return (cells[0].ljust(width) + "".join(cell.rjust(14) for cell in cells[1:])).rstrip()
+
+
+if __name__ == "__main__":
+    main()
