@@ -19,11 +19,9 @@ import contextlib
 import random
 import resource
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -31,7 +29,9 @@ from raw import read, write
 
 import lighthubert as lh
 from lighthubert import cost
+from lighthubert.checkpoint import load_hubert
 from lighthubert.config import read_yaml, write_yaml
+from lighthubert.cost.clock import time_nets, typical
 from lighthubert.data import DataConfig, Manifest, write_manifest
 from lighthubert.elastic import Subnet, axis_sizes, extract, importance, ranking
 from lighthubert.finetune.__main__ import main as finetune
@@ -167,22 +167,13 @@ def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:
     return {key: value / counts[key] for key, value in sums.items()}
 
 
-def latency(repeats: int = 15) -> None:
-    """Milliseconds of all finished nets, one thread, measured in turns: the median of the repeats."""
-    torch.set_num_threads(1)
+def latency() -> None:
+    """Milliseconds of all finished nets, one thread, measured in turns."""
     rows = read("pruning")
     names = [f"{r['task']}/{r['method']}_{r['sparsity']:g}_{r['seed']}_second" for r in rows]
-    nets = [lh.load(ROOT / name / "model.safetensors").eval() for name in names]
-    taken: list[list[float]] = [[] for _ in nets]
-    clip = torch.randn(1, 160_000, generator=torch.Generator().manual_seed(1)) / 10
-    with torch.inference_mode():
-        for _ in range(repeats + 1):
-            for net, times in zip(nets, taken, strict=True):
-                start = time.perf_counter()
-                net(clip)
-                times.append(1000 * (time.perf_counter() - start))
-    for row, times in zip(rows, taken, strict=True):
-        write("pruning", ("task", "method", "sparsity", "seed"), row | {"milliseconds": median(times[1:])})
+    nets = [load_hubert(ROOT / name / "model.safetensors") for name in names]
+    for row, times in zip(rows, time_nets(nets, cost.Conditions(), rounds=15), strict=True):
+        write("pruning", ("task", "method", "sparsity", "seed"), row | {"milliseconds": float(typical(times)[0])})
 
 
 def clips(task: str) -> list[Manifest]:
