@@ -32,8 +32,9 @@ TRIES = 3  # to fill a step of it with new archs; small spaces run out of them
 def evolve(space: SearchSpace, budget: Budget, score: Score, generations: int, population: int, seed: int) -> None:
     """Let `score` see generations of archs, none twice, all within the budget, that get better and better.
 
-    The first generation is single steps from the smallest arch, and random archs. Each other one is what evolution finds by the scores that a regression on all before
-    it predicts. A function of the seed and of what `score` answers. Ends early where no other arch is found.
+    The first generation is single steps from the smallest arch, and random archs. Each other one is what evolution
+    finds by the scores that a regression on all before it predicts. A function of the seed and of what `score` answers.
+    Ends early where no other arch is found.
     """
     scored: dict[Arch, float] = {}
     for generation in range(generations):
