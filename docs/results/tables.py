@@ -257,6 +257,42 @@ def latency() -> str:
     return table(["", "archs", "measured, ms", "median error", "largest error", "within 10 %"], rows)
 
 
+NOT_YET = "(not measured yet)\n"
+COST_UNITS = {"macs": (1e9, "GMACs"), "params": (1e6, "M parameters"), "milliseconds": (1, "ms")}
+
+
+def searches() -> str:
+    """Test losses of what a search found, of the best of as many random archs, and of the uniform arch."""
+    budgets: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for row in read("searches"):
+        budgets.setdefault((row["kind"], row["limit"]), []).append(row)
+    rows = []
+    for (kind, limit), runs in budgets.items():
+        unit, name = COST_UNITS[kind]
+        cells = [spread([run[found]["test"] for run in runs]) for found in ("searched", "random")]
+        ahead = sum(run["searched"]["test"] < run["random"]["test"] for run in runs)
+        rows.append(
+            [f"{limit / unit:g} {name}", *cells, f"{runs[0]['uniform']['test']:.3f}", f"{ahead} of {len(runs)}"]
+        )
+    headers = ["at most", "searched", "best of as many random", "uniform", "ahead of random"]
+    return table(headers, rows) if rows else NOT_YET
+
+
+def adapted() -> str:
+    """Spearman's rank correlation of what is known before with the loss after further distillation."""
+    from scipy.stats import spearmanr
+
+    runs = [row for row in read("adapted") if row["steps"] == 500]
+    if len(runs) < 3:
+        return NOT_YET
+    after = [run["after"] for run in runs]
+    rows = [
+        [name, len(runs), f"{abs(spearmanr([run[key] for run in runs], after).statistic):.2f}"]
+        for key, name in (("before", "loss with shared weights"), ("macs", "MACs"), ("params", "parameters"))
+    ]
+    return table(["known before", "subnets", "rank correlation with the loss after 500 steps"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "stages": lambda: study(("shares", "one_stage", "ordered", "ordered_one_stage")),
     "subnets": lambda: study(("shares", "all_clips", "random_only", "ordered", "ordered_random_only", "ordered_turns")),
@@ -278,6 +314,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "teacher_1": lambda: teacher_curve("teacher_1"),
     "teacher_2": lambda: teacher_curve("teacher_2"),
     "shipped": shipped,
+    "searches": searches,
+    "adapted": adapted,
 }
 
 

@@ -1,5 +1,6 @@
 """The elastic model: subnets as pure functions of their parent's parameters."""
 
+from lighthubert.elastic.alone import OneArch
 from lighthubert.elastic.axes import AXES, axes, axis_sizes
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.space import SearchSpace
@@ -10,6 +11,7 @@ from lighthubert.models import Arch
 __all__ = [
     "AXES",
     "Arch",
+    "OneArch",
     "SearchSpace",
     "Subnet",
     "Supernet",

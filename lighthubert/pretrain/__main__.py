@@ -11,10 +11,11 @@ import torch
 from lighthubert.checkpoint import digest, load_hubert, save
 from lighthubert.config import ConfigError, make_recipe
 from lighthubert.data import Manifest
-from lighthubert.elastic import SearchSpace
+from lighthubert.elastic import OneArch
+from lighthubert.models import Hubert
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, require_sizes
+from lighthubert.pretrain.init import build_supernet, require_sizes, space_of, take_subnets_heads
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
@@ -47,17 +48,26 @@ def schema_of(path: str, values: dict[str, Any]) -> type[Distill] | type[Units]:
 def distill(recipe: Distill, device: torch.device) -> None:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
     teacher = load_hubert(recipe.teacher)
-    space = SearchSpace.load(recipe.space)
+    space = space_of(recipe.space, recipe.init)
     recipe.target.check(teacher.config, space.parent)
     supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed, recipe.order_by_importance)
+    if recipe.head:
+        take_subnets_heads(supernet, recipe.target, recipe.init, recipe.head)
     supernet.predicts = {"teacher": recipe.teacher, **recipe.target.describe()}
     objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
     # A file may change under its name: the run is of this space and of these weights of the teacher.
     content = {"space": space.to_dict(), "teacher_weights": digest(teacher)}
     if train_recipe(objective, recipe, train, content):
         supernet.cpu()
-        save(supernet, Path(recipe.run_dir) / "supernet.safetensors")
-        report(supernet, Path(recipe.run_dir), valid, recipe.data, recipe.eval_archs)
+        folder = Path(recipe.run_dir)
+        if isinstance(space, OneArch):
+            # Its config says, as that of `init`, which layers of which parent it has.
+            net = Hubert(load_hubert(recipe.init).config).eval()
+            net.load_state_dict(supernet.hubert.state_dict())
+            save(net, folder / "hubert.safetensors")
+        else:
+            save(supernet, folder / "supernet.safetensors")
+        report(supernet, folder, valid, recipe.data, recipe.eval_archs)
 
 
 def units(recipe: Units, device: torch.device) -> None:

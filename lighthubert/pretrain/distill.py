@@ -148,6 +148,8 @@ def take(batch: Batch, rows: list[int]) -> Batch:
 def eval_archs(supernet: Supernet, num_random: int) -> dict[str, Arch]:
     """The archs whose held-out loss is followed: the same in every stage and run of a space."""
     space = supernet.space
+    if space.num_archs == 1:
+        return {"alone": space.largest()}
     randoms = {f"random{i}": space.sample(random.Random(i)) for i in range(num_random)}
     return {"largest": space.largest(), "smallest": space.smallest()} | randoms
 

@@ -8,8 +8,8 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
-from lighthubert.checkpoint import load_teacher
-from lighthubert.elastic import SearchSpace, Subnet, Supernet, select
+from lighthubert.checkpoint import load_hubert, load_teacher
+from lighthubert.elastic import OneArch, SearchSpace, Subnet, Supernet, select
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.rules import kept_layers
 from lighthubert.models import Hubert, HubertConfig
@@ -56,6 +56,31 @@ def build_supernet(
             told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
             logger.warning("init %r: %s", init, told)
     return supernet
+
+
+def space_of(name: str, init: str) -> SearchSpace:
+    """A recipe's space; "init" is that of the file `init`, which for a single net is this net alone."""
+    if name != "init":
+        return SearchSpace.load(name)
+    source = load_teacher(init)
+    return source.space if isinstance(source, Supernet) else OneArch.of(source.config)
+
+
+@torch.no_grad()
+def take_subnets_heads(supernet: Supernet, target: TargetConfig, init: str, head: str) -> None:
+    """Give a single net, extracted from the supernet in the file `head`, that one's heads.
+
+    Raises ValueError if it is not of this supernet, or a head predicts something else.
+    """
+    source, arch = load_teacher(head), load_hubert(init).config.arch
+    if not isinstance(source, Supernet) or arch is None or arch not in source.space:
+        raise ValueError(f"head {head!r}: init {init!r} is not a subnet of it")
+    subnet = source.space.subnet(arch)
+    for key in target.keys:
+        if rows := [row for row in head_differs(key, source, supernet, target) if not row.startswith("shape")]:
+            raise ValueError(f"head {head!r}: {key!r}: {', '.join(rows)}")
+        weight = source.head[key].state_dict()["weight"][:, list(subnet.units["embed"])]
+        supernet.head[key].load_state_dict({"weight": weight})
 
 
 @torch.no_grad()

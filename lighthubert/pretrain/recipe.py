@@ -24,8 +24,10 @@ class Distill:
 
     run_dir: where everything of the run is written; the same command on the same folder resumes.
     teacher: a file or folder of any known layout, or the name of a torchaudio bundle.
-    space: the name of a search space, or a YAML file. train_manifest, valid_manifest: TSV files.
+    space: the name of a search space, a YAML file, or "init": that of the file `init`, which for a single net (an
+    extracted subnet, a pruned net) is this net alone. train_manifest, valid_manifest: TSV files.
     init: where the weights start: "random", "teacher" (its slices), or a file (a supernet's or a HuBERT's).
+    head: the supernet's file that an extracted `init` was taken from, whose head then goes on too; else it starts anew.
     order_by_importance: the units of `init` are sorted first, those that matter most in front, where small subnets are.
     subnets: what a step trains: "parent" (the net that holds the weights), "largest", "smallest", "random".
     share: "nothing": each of them sees all clips of every step; "clips": each sees its own part of a step's clips;
@@ -43,6 +45,7 @@ class Distill:
     objective: str = "distill"
     seed: int = 1
     init: str = "teacher"
+    head: str | None = None
     order_by_importance: bool = False
     subnets: list[str] = field(default_factory=lambda: ["largest", "smallest", "random", "random"])
     share: str = "nothing"
@@ -63,6 +66,10 @@ class Distill:
             problems.append("in_place: needs two subnets or more on the same clips (share: nothing)")
         if self.order_by_importance and self.init == "random":
             problems.append("order_by_importance: random weights (init: random) have no order")
+        if self.space == "init" and self.init in ("random", "teacher"):
+            problems.append(f"space: init: needs a file as init, got {self.init!r}")
+        if self.head and self.space != "init":
+            problems.append(f"head: goes with space: init, got space {self.space!r}")
         if self.eval_archs < 0:
             problems.append(f"eval_archs: must not be negative, got {self.eval_archs}")
         if problems:

@@ -12,7 +12,7 @@ from lighthubert import cost
 from lighthubert.checkpoint import load, save
 from lighthubert.config import read_yaml
 from lighthubert.data import Batch, DataConfig, Manifest, eval_batches
-from lighthubert.elastic import Supernet
+from lighthubert.elastic import OneArch, Supernet
 from lighthubert.models import Arch
 from lighthubert.pretrain.distill import eval_archs, outputs_agree
 from lighthubert.pretrain.plots import stages
@@ -28,6 +28,9 @@ def report(supernet: Supernet, run_dir: Path, valid: Manifest, data: DataConfig,
     stages(rows, list(moments)).savefig(run_dir / "report.png", dpi=120)
     print_table(rows, list(moments))
     print(f"\nPicture: {run_dir / 'report.png'}\n")
+    if isinstance(supernet.space, OneArch):
+        print(f"{run_dir / 'hubert.safetensors'}: the trained net")
+        return
     batch = next(eval_batches(valid, data))
     for name, arch in archs.items():
         path = run_dir / "subnets" / f"{name}.safetensors"

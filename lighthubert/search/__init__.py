@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hubert], float], *,
            evaluations: int = 1000, population: int = 20, seed: int = 1,
            latency: Latency | None = None) -> Found:  # fmt: skip
-    """The best subnets of a supernet under a budget, by constrained evolution (NSGA-II) and without retraining.
+    """The best subnets of a supernet under a budget, by constrained evolution and without retraining.
 
     budget: cost -> at most so much; params, macs (of 10 s), superb_macs, megabytes (of a float16 file), milliseconds.
     score: a standalone subnet -> a number, lower is better; lighthubert.search.score.HeldOutLoss is the job's own.

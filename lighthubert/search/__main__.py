@@ -42,7 +42,7 @@ def run(recipe: Search, device: torch.device) -> None:
     if not name:
         raise ValueError(f"{recipe.supernet}: does not say what its teacher is; give teacher=FILE")
     teacher = load_hubert(name)
-    clips = draw_clips(Manifest.read(recipe.valid_manifest), recipe.seconds, recipe.data, recipe.seed)
+    clips = draw_clips(Manifest.read(recipe.valid_manifest), recipe.seconds, recipe.data)
     score = HeldOutLoss(supernet.to(device), teacher, clips, recipe.data)
 
     def loss_of(arch: Arch) -> float:
@@ -67,7 +67,7 @@ def run(recipe: Search, device: torch.device) -> None:
         write_yaml(run_dir / "config.yaml", asdict(recipe))
         test = None
         if recipe.test_manifest:
-            others = draw_clips(Manifest.read(recipe.test_manifest), recipe.test_seconds, recipe.data, recipe.seed)
+            others = draw_clips(Manifest.read(recipe.test_manifest), recipe.test_seconds, recipe.data)
             test = HeldOutLoss(supernet, teacher, others, recipe.data)
         report(found, run_dir, HeldOutLoss.name, supernet, test)
 

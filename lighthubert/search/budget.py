@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,17 +65,31 @@ class Budget:
         """Random archs of the space, brought under the budget."""
         return self.fit([self.space.sample(rng) for _ in range(count)], rng)
 
+    def single_steps(self) -> list[Arch]:
+        """The smallest arch, and it with one choice larger in all layers, as far as the budget allows.
+
+        They show what each choice is worth; of a width that few archs of the budget have, random ones may show nothing.
+        """
+        choices = self._choices()
+        least = {key: values[0] for key, values in choices.items()}
+        archs = [self.space.arch({**least, key: value}) for key, values in choices.items() for value in values]
+        kept = [arch for arch, share in zip(archs, self.share(archs), strict=True) if share <= 1]
+        return list(dict.fromkeys(kept))
+
+    def _choices(self) -> dict[str, list[Any]]:
+        """What an arch with all layers alike chooses from, the least first."""
+        space = self.space
+        found = {key: sorted(getattr(space, key)) for key in ("embed_dim", "num_layers", "num_heads", "ffn_ratio")}
+        return {**found, "conv_channels": sorted(space.conv_choices(), key=sum)}
+
     def uniform(self) -> Arch:
         """What one would take without a search: every layer alike, as much of the first cost as the budget allows.
 
         Of archs that cost the same, the one with the most parameters, then the deepest.
         """
         space = self.space
-        choices = itertools.product(
-            space.embed_dim, space.num_layers, space.num_heads, space.ffn_ratio, space.conv_choices()
-        )
-        keys = ("embed_dim", "num_layers", "num_heads", "ffn_ratio", "conv_channels")
-        archs = [space.arch(dict(zip(keys, values, strict=True))) for values in choices]
+        choices = self._choices()
+        archs = [space.arch(dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
         kept = [arch for arch, share in zip(archs, self.share(archs), strict=True) if share <= 1]
         first = next(iter(self.limits))
         found = costs(space, kept, list({first, "params"}), self.latency)

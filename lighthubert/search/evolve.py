@@ -1,41 +1,88 @@
-"""Evolution under a budget: NSGA-II (Deb et al. 2002) over the archs of a space. The only door to pymoo."""
+"""Evolution under a budget: NSGA-II (Deb et al. 2002) over the archs of a space, by predicted scores, proposes what to
+score next. The only door to pymoo."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.crossover import Crossover
-from pymoo.core.duplicate import ElementwiseDuplicateElimination
+from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
-from pymoo.core.sampling import Sampling
 from pymoo.optimize import minimize
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.search.budget import MUTATION, Budget
+from lighthubert.search.predict import Predictor
+from lighthubert.train import distributed
 
 Score = Callable[[Sequence[Arch]], np.ndarray]  # archs -> (N,), lower is better
+CROWD, STEPS = 40, 10  # of the evolution by predicted scores, between two generations that are scored
+TRIES = 3  # to fill a step of it with new archs; small spaces run out of them
 
 
-def evolve(space: SearchSpace, budget: Budget, score: Score, evaluations: int, population: int, seed: int) -> None:
-    """Let `score` see `evaluations` archs, all within the budget, that get better and better.
+def evolve(space: SearchSpace, budget: Budget, score: Score, generations: int, population: int, seed: int) -> None:
+    """Let `score` see generations of archs, none twice, all within the budget, that get better and better.
 
-    Objectives: the score, and every cost that the budget limits. A function of the seed and of what `score` answers.
+    The first generation is single steps from the smallest arch, and random archs. Each other one is what evolution
+    finds by the scores that a regression on all before it predicts. A function of the seed and of what `score` answers.
+    Ends early where no other arch is found.
     """
+    scored: dict[Arch, float] = {}
+    for generation in range(generations):
+        rng = random.Random(f"generation {generation} of search {seed}")
+        # Ranks might round a regression differently, so one of them speaks for all.
+        archs = distributed.on_first(partial(_propose, space, budget, scored, population, rng))
+        if not archs:
+            return
+        scored |= dict(zip(archs, score(archs).tolist(), strict=True))
+
+
+def _propose(
+    space: SearchSpace, budget: Budget, scored: Mapping[Arch, float], population: int, rng: random.Random
+) -> list[Arch]:
+    """The next generation: half of it the best by prediction, half spread along the predicted front."""
+    if not scored:
+        return list(dict.fromkeys([*budget.single_steps(), *budget.draw(4 * population, rng)]))[:population]
+    predict, seen = Predictor(space, scored), dict[Arch, float]()
+
+    def score(archs: Sequence[Arch]) -> np.ndarray:
+        found = predict(archs)
+        seen.update(zip(archs, found.tolist(), strict=True))
+        return found
+
+    start = sorted(scored, key=lambda arch: scored[arch])[: CROWD // 2]
+    _evolve(_Problem(space, budget, score), [*start, *budget.draw(CROWD - len(start), rng)], rng)
+    new = sorted((arch for arch in seen if arch not in scored), key=lambda arch: seen[arch])
+    if not new:
+        return []
+    values = np.column_stack([[seen[arch] for arch in new], *budget.costs(new).values()])
+    front = sorted(NonDominatedSorting().do(values, only_non_dominated_front=True).tolist())
+    best = population // 2
+    spread = np.linspace(0, len(front) - 1, population - best).round().astype(int)
+    order = dict.fromkeys([*range(best), *(front[i] for i in spread), *range(len(new))])
+    return [new[i] for i in order if i < len(new)][:population]
+
+
+def _evolve(problem: _Problem, start: Sequence[Arch], rng: random.Random) -> None:
     algorithm = NSGA2(
-        pop_size=population,
-        sampling=_Draw(),
+        pop_size=CROWD,
+        sampling=_column(start),
         crossover=_Cross(),
         mutation=_Mutate(),
         repair=_Fit(),
         eliminate_duplicates=_Same(),
     )
-    minimize(_Problem(space, budget, score), algorithm, ("n_eval", evaluations), seed=seed)
+    algorithm.mating.n_max_iterations = TRIES
+    minimize(problem, algorithm, ("n_gen", STEPS), seed=rng.randrange(2**31))
 
 
 class _Problem(Problem):
@@ -56,13 +103,6 @@ def _column(archs: Sequence[Arch]) -> np.ndarray:
     column = np.empty((len(archs), 1), dtype=object)
     column[:, 0] = archs
     return column
-
-
-class _Draw(Sampling):
-    def _do(
-        self, problem: _Problem, n_samples: int, *_: object, random_state: np.random.Generator, **__: object
-    ) -> np.ndarray:
-        return _column(problem.budget.draw(n_samples, _rng(random_state)))
 
 
 class _Cross(Crossover):
@@ -94,6 +134,10 @@ class _Fit(Repair):
         return _column(problem.budget.fit(list(x[:, 0]), _rng(random_state)))
 
 
-class _Same(ElementwiseDuplicateElimination):
-    def is_equal(self, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
-        return bool(a.X[0] == b.X[0])  # type: ignore[attr-defined]
+class _Same(DuplicateElimination):
+    def _do(self, pop: Population, other: Population | None, is_duplicate: np.ndarray) -> np.ndarray:
+        seen = set() if other is None else {one.X[0] for one in other}
+        for i, one in enumerate(pop):
+            is_duplicate[i] |= one.X[0] in seen
+            seen.add(one.X[0])
+        return is_duplicate

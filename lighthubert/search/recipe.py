@@ -18,7 +18,7 @@ class Search:
     budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file,
     milliseconds). latency: under which conditions milliseconds are meant, on this machine.
     valid_manifest: clips that archs are scored on; test_manifest: others, on which the result is reported.
-    seconds, test_seconds: how much of each is listened to, whole clips drawn by the seed.
+    seconds, test_seconds: how much of each is listened to, whole clips, the same ones for every seed.
     evaluations: how many archs evolution may score, and random search beside it, in whole generations of `population`.
     """
 

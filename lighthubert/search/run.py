@@ -76,7 +76,7 @@ def search(
 
         from lighthubert.search.evolve import evolve  # pymoo takes a second to import
 
-        evolve(space, budget, scores, evaluations, population, seed)
+        evolve(space, budget, scores, evaluations // population, population, seed)
         asked["random"] = budget.draw(evaluations, random.Random(f"random search {seed}"))
         record(asked["random"], "random")
     best = {

@@ -66,10 +66,13 @@ def target_of(supernet: Supernet) -> TargetConfig:
         raise ValueError(f"what the supernet's head predicts must be known to score subnets by it: {error}") from None
 
 
-def draw_clips(manifest: Manifest, seconds: float, data: DataConfig, seed: int) -> Manifest:
-    """Random clips, whole but for data.max_clip_seconds, until there are so many seconds or no more clips."""
+def draw_clips(manifest: Manifest, seconds: float, data: DataConfig) -> Manifest:
+    """Random clips, whole but for data.max_clip_seconds, until there are so many seconds or no more clips.
+
+    The same ones whatever the seed of a search, so that searches can be compared.
+    """
     samples = manifest.samples.clip(max=data.max_clip_samples)
-    order = stream("clips", seed).permutation(len(manifest))
+    order = stream("clips", 1).permutation(len(manifest))
     order = order[samples[order] >= data.min_clip_samples]
     if not len(order):
         raise BadDataError(f"{manifest.path}: no clip is as long as data.min_clip_seconds, {data.min_clip_seconds:g} s")

@@ -45,6 +45,16 @@ def test_an_impossible_budget_says_what_the_smallest_needs() -> None:
         Budget(MINI, {"macs": 5e8, "params": 1e6})
 
 
+def test_single_steps_show_every_choice_that_the_budget_allows() -> None:
+    """At 0.75 GMACs a random arch is hardly ever wider than the smallest, and the widest is too much."""
+    steps = Budget(MINI, {"macs": 0.75e9}).single_steps()
+    assert all(cost.macs(MINI.config(arch)) <= 0.75e9 for arch in steps)
+    assert [arch.embed_dim for arch in steps if arch.num_layers == 4 and set(arch.num_heads) == {2}].count(144) == 1
+    free = Budget(MINI, {"macs": 1e12}).single_steps()
+    assert len(free) == 1 + 5 * 2
+    assert set(steps) < set(free)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_the_uniform_arch_is_the_costliest_of_those_that_are_alike(share: float) -> None:
     limit = share * cost.macs(SPACE.config(SPACE.largest())) + (1 - share) * cost.macs(SPACE.config(SPACE.smallest()))

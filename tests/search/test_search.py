@@ -38,6 +38,15 @@ def test_the_best_arch_of_the_space_is_found(share: float) -> None:
     assert min(hit.score for hit in hits) == preference(best)
 
 
+@pytest.mark.parametrize(("share", "count"), [(1.0, 1), (1.02, 3)])
+def test_budgets_of_few_archs_end_early(share: float, count: int) -> None:
+    limit = share * macs(SPACE.smallest())
+    kept = [arch for arch in every_arch() if macs(arch) <= limit]
+    result = run(SPACE, {"macs": limit}, preference, evaluations=12, population=4, seed=1)
+    assert len(kept) == len(result.scored) == count
+    assert result.best.score == min(map(preference, kept))
+
+
 def test_a_seed_always_finds_the_same() -> None:
     first, again, other = found(), found(), found(seed=2)
     assert [row.arch for row in first.scored] == [row.arch for row in again.scored]
