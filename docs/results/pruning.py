@@ -51,6 +51,7 @@ METHODS = {
 }
 BASELINES = ("unpruned", "uniform", "random")
 AXES = ("conv", "heads", "ffn")
+KEY = ("task", "method", "sparsity", "seed")
 
 
 def phase(task: str, name: str, seed: int, steps: int, /, train: dict[str, Any], **changes: Any) -> Path:
@@ -141,7 +142,7 @@ def measure(task: str, method: str, sparsity: float, seed: int, held_out: list[M
     run(finetune, phase(task, name, seed, MORE, init=str(first), train={"schedule": "tri_stage"}))
     second = ROOT / name / "model.safetensors"
     config = TaskModel.load(second).hubert.config
-    write("pruning", ("task", "method", "sparsity", "seed"), {
+    write("pruning", KEY, {
         "task": task, "method": method, "sparsity": sparsity, "seed": seed, "steps": [STEPS, MORE],
         "params": cost.num_params(config), "macs": cost.macs(config), "arch": widths_of(config),
         "cpu_seconds": round(resource.getrusage(resource.RUSAGE_SELF).ru_utime - begin, 1),
@@ -173,7 +174,7 @@ def latency() -> None:
     names = [f"{r['task']}/{r['method']}_{r['sparsity']:g}_{r['seed']}_second" for r in rows]
     nets = [load_hubert(ROOT / name / "model.safetensors") for name in names]
     for row, times in zip(rows, time_nets(nets, cost.Conditions(), rounds=15), strict=True):
-        write("pruning", ("task", "method", "sparsity", "seed"), row | {"milliseconds": float(typical(times)[0])})
+        write("pruning_latency", KEY, {k: row[k] for k in KEY} | {"milliseconds": round(float(typical(times)[0]), 2)})
 
 
 def clips(task: str) -> list[Manifest]:
@@ -202,7 +203,7 @@ def main() -> None:
         latency()
         return
     held_out = clips(args.task)
-    done = {(r["task"], r["method"], r["sparsity"], r["seed"]) for r in read("pruning")}
+    done = {tuple(row[k] for k in KEY) for row in read("pruning")}
     for seed in map(int, args.seeds.split(",")):
         for sparsity in map(float, args.sparsities.split(",")):
             for method in args.methods or (*METHODS, *BASELINES):

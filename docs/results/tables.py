@@ -207,15 +207,17 @@ ERRORS = {"cer": "CER %,", "wer": "WER %,", "accuracy": "wrong %,"}
 def pruning(task: str, errors: Sequence[str]) -> str:
     """Every method at every sparsity: costs, and errors in percent after each phase, over seeds."""
     found = [row for row in read("pruning") if row["task"] == task]
+    times = [row for row in read("pruning_latency") if row["task"] == task]
     rows = []
     for sparsity in sorted({row["sparsity"] for row in found}):
         for method, name in METHODS.items():
             if not (runs := [r for r in found if (r["sparsity"], r["method"]) == (sparsity, method)]):
                 continue
+            timed = [t["milliseconds"] for t in times if (t["sparsity"], t["method"]) == (sparsity, method)]
             costs = [
                 f"{fmean(run['params'] for run in runs) / 1e6:.2f}",
                 f"{fmean(run['macs'] for run in runs) / 1e9:.2f}",
-                f"{fmean(run['milliseconds'] for run in runs):.0f}",
+                f"{fmean(timed):.0f}",
             ]
             cells = [percents([wrong(r[phase], error) for r in runs]) for error in errors for phase in PHASES]
             rows.append([f"{sparsity:.0%}" if sparsity else "", name, *costs, *cells])
