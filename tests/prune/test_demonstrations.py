@@ -1,4 +1,4 @@
-"""The shipped demonstrations, as they are: from the mini teacher on the embedded corpus, a minute each."""
+"""The shipped demonstrations, as they are: from the mini teacher on the embedded corpus, some two minutes of CPU time each."""
 
 from __future__ import annotations
 
