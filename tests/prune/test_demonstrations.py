@@ -1,4 +1,4 @@
-"""The shipped demonstrations, as they are: from the mini teacher on the embedded corpus, some two minutes of CPU time each."""
+"""The shipped demonstrations, as they are: from the mini teacher on the embedded corpus."""
 
 from __future__ import annotations
 
