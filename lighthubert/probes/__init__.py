@@ -3,9 +3,10 @@
 from lighthubert.probes.features import Represent, hidden_states, mfcc_frames
 from lighthubert.probes.probe import probe, score
 from lighthubert.probes.scores import Score
-from lighthubert.probes.tasks import TASKS, Task, labelled, load_task, phones, utterances
+from lighthubert.probes.tasks import KINDS, TASKS, Task, labelled, load_task, phones, utterances
 
 __all__ = [
+    "KINDS",
     "TASKS",
     "Represent",
     "Score",

@@ -34,14 +34,14 @@ def mfcc_frames(batch: Batch) -> list[list[Tensor]]:
 
 
 def hidden_states(net: Hubert) -> Represent:
-    """Hidden states 0 to the last of a net."""
-    net.eval()
+    """Hidden states 0 to the last of a net, wherever it is; they come back to the CPU."""
+    device = next(net.eval().parameters()).device
 
     @torch.no_grad()
     def represent(batch: Batch) -> list[list[Tensor]]:
-        output = net(batch.waveform, batch.lengths)
+        output = net(batch.waveform.to(device), batch.lengths.to(device))
         frames = output.lengths.tolist()
-        return [[state[i, :n] for i, n in enumerate(frames)] for state in output.hidden_states]
+        return [[state[i, :n].cpu() for i, n in enumerate(frames)] for state in output.hidden_states]
 
     return represent
 

@@ -24,7 +24,8 @@ def probe(task: Task, represent: Represent, seeds: Sequence[int] = (1, 2, 3), co
     return kind(task, represent, seeds, context, layers)
 
 
-def score(net: Hubert | Represent, task: Task, num_train: int = 200, num_held_out: int = 100) -> float:
+def score(net: Hubert | Represent, task: Task, num_train: int | None = 200,
+          num_held_out: int | None = 100) -> float:  # fmt: skip
     """One cheap number for a search to compare nets by: higher is better, an accuracy or 1 - a character error rate.
 
     The probe above with one seed, on a few of the task's clips, the same ones for every net. docs/probes.md says what

@@ -47,8 +47,8 @@ class Task:
         label = self.clips[row].label
         return frame_labels(label, frames) if self.kind == "frames" else np.array([label])
 
-    def take(self, num_train: int, num_held_out: int) -> Task:
-        """The same task on so many of its clips, or all there are; the same ones each time."""
+    def take(self, num_train: int | None, num_held_out: int | None) -> Task:
+        """The same task on so many of its clips, drawn the same way each time; on all of them for None."""
         rng, kept = np.random.default_rng(0), list[int]()
         for held_out, number in {False: num_train, True: num_held_out}.items():
             rows = [row for row, clip in enumerate(self.clips) if clip.held_out == held_out]

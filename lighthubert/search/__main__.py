@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from lighthubert.models import Arch
 from lighthubert.search.recipe import Search
 from lighthubert.search.report import report
 from lighthubert.search.run import Stopped, search
-from lighthubert.search.score import HeldOutLoss, draw_clips
+from lighthubert.search.score import HeldOutLoss, ProbeError, draw_clips
 from lighthubert.train import distributed, run_job
 
 ABOUT = """\
 Find the best subnets of a supernet under a budget, without retraining: constrained evolution over the archs of its
-space, each scored by its distance from the teacher on held-out clips, beside random search and the uniform arch.
+space, each scored by its distance from the teacher on held-out clips (or by a probe), beside random search and the
+uniform arch.
 
   python -m lighthubert.search recipes/mini/search.yaml budget.macs=1.2e9
 What a recipe may say stands in lighthubert/search/recipe.py. Under torchrun, the ranks share the scoring.
@@ -38,18 +40,14 @@ def run(recipe: Search, device: torch.device) -> None:
     supernet = load(recipe.supernet)
     if not isinstance(supernet, Supernet):
         raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
-    name = recipe.teacher or str((supernet.predicts or {}).get("teacher", ""))
-    if not name:
-        raise ValueError(f"{recipe.supernet}: does not say what its teacher is; give teacher=FILE")
-    teacher = load_hubert(name)
-    clips = draw_clips(Manifest.read(recipe.valid_manifest), recipe.seconds, recipe.data)
-    score = HeldOutLoss(supernet.to(device), teacher, clips, recipe.data)
+    score_on = probe_on(recipe) if recipe.probe else loss_on(recipe, supernet.to(device))
+    score = score_on(recipe.valid_manifest, False)
 
-    def loss_of(arch: Arch) -> float:
+    def score_of(arch: Arch) -> float:
         return score(supernet.sample(arch))
 
     # A file may change under its name: the scores are of these weights and clips.
-    content = {"supernet": digest(supernet), "teacher": digest(teacher), "clips": clips.digest}
+    content = {"supernet": digest(supernet), **score.content}
     same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | content
     run_dir, latency = Path(recipe.run_dir), None
     if "milliseconds" in recipe.budget:
@@ -57,7 +55,7 @@ def run(recipe: Search, device: torch.device) -> None:
         same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        found = search(supernet.space, recipe.budget, loss_of, **size, path=run_dir / "scored.jsonl", recipe=same,
+        found = search(supernet.space, recipe.budget, score_of, **size, path=run_dir / "scored.jsonl", recipe=same,
                        latency=latency)  # fmt: skip
     except Stopped:
         if distributed.rank() == 0:
@@ -65,11 +63,30 @@ def run(recipe: Search, device: torch.device) -> None:
         return
     if distributed.rank() == 0:
         write_yaml(run_dir / "config.yaml", asdict(recipe))
-        test = None
-        if recipe.test_manifest:
-            others = draw_clips(Manifest.read(recipe.test_manifest), recipe.test_seconds, recipe.data)
-            test = HeldOutLoss(supernet, teacher, others, recipe.data)
-        report(found, run_dir, HeldOutLoss.name, supernet, test)
+        test = score_on(recipe.test_manifest, True) if recipe.test_manifest else None
+        report(found, run_dir, score.name, supernet, test)
+
+
+ScoreOn = Callable[[str, bool], HeldOutLoss | ProbeError]  # a manifest, and whether it is for the report alone
+
+
+def loss_on(recipe: Search, supernet: Supernet) -> ScoreOn:
+    name = recipe.teacher or str((supernet.predicts or {}).get("teacher", ""))
+    if not name:
+        raise ValueError(f"{recipe.supernet}: does not say what its teacher is; give teacher=FILE")
+    teacher = load_hubert(name)
+
+    def score_on(manifest: str, report: bool) -> HeldOutLoss:
+        seconds = recipe.test_seconds if report else recipe.seconds
+        return HeldOutLoss(supernet, teacher, draw_clips(Manifest.read(manifest), seconds, recipe.data), recipe.data)
+
+    return score_on
+
+
+def probe_on(recipe: Search) -> ScoreOn:
+    config = recipe.probe
+    assert config is not None
+    return lambda manifest, report: ProbeError(config, manifest, None if report else config.held_out_clips)
 
 
 def latency_of(run_dir: Path, space: SearchSpace, conditions: Conditions) -> Latency:

@@ -6,6 +6,32 @@ from dataclasses import dataclass, field
 
 from lighthubert.cost import COSTS, Conditions
 from lighthubert.data import DataConfig
+from lighthubert.probes import KINDS
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """A linear reader of a subnet's frozen hidden states, in place of the held-out loss (lighthubert.probes).
+
+    train_manifest: clips that the reader learns from; those of valid_manifest judge it. column, kind, where: which
+    label of them, of clips, "frames" or "text", and what other columns must say. train_clips, held_out_clips: so many
+    are drawn, the same ones for every subnet.
+    """
+
+    train_manifest: str
+    column: str
+    kind: str = "classes"
+    where: dict[str, str] = field(default_factory=dict)
+    train_clips: int = 200
+    held_out_clips: int = 100
+
+    def __post_init__(self) -> None:
+        problems = [f"kind: must be one of {', '.join(KINDS)}, got {self.kind!r}"] if self.kind not in KINDS else []
+        for key in ("train_clips", "held_out_clips"):
+            if getattr(self, key) <= 0:
+                problems.append(f"{key}: must be positive, got {getattr(self, key)}")
+        if problems:
+            raise ValueError("; ".join(problems))
 
 
 @dataclass(frozen=True)
@@ -14,11 +40,11 @@ class Search:
 
     run_dir: where everything is written; the same command on the same folder resumes.
     supernet: any file that lighthubert.load reads as one. teacher: what its head was distilled from, a file; where
-    the supernet's file says it is, without any.
+    the supernet's file says it is, without any. probe: what archs are scored by instead, without a teacher.
     budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file,
     milliseconds). latency: under which conditions milliseconds are meant, on this machine.
     valid_manifest: clips that archs are scored on; test_manifest: others, on which the result is reported.
-    seconds, test_seconds: how much of each is listened to, whole clips, the same ones for every seed.
+    seconds, test_seconds: how much of each is listened to for the loss, whole clips, the same ones for every seed.
     evaluations: how many archs evolution may score, and random search beside it, in whole generations of `population`.
     """
 
@@ -27,6 +53,7 @@ class Search:
     valid_manifest: str
     budget: dict[str, float]
     teacher: str | None = None
+    probe: ProbeConfig | None = None
     test_manifest: str | None = None
     seconds: float = 40.0
     test_seconds: float = 600.0
@@ -38,6 +65,8 @@ class Search:
 
     def __post_init__(self) -> None:
         problems = budget_problems(self.budget)
+        if self.probe and self.teacher:
+            problems.append("probe, teacher: a probe has no teacher; give one of the two")
         if self.population < 4:
             problems.append(f"population: must be at least 4, got {self.population}")
         if self.evaluations < self.population:

@@ -1,17 +1,21 @@
-"""What an arch is worth, lower is better: by default, how far it is from its teacher on held-out clips."""
+"""What an arch is worth, lower is better: how far it is from its teacher on held-out clips, or what a probe says."""
 
 # B clips, T frames, D the teacher's width
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
 
+from lighthubert.checkpoint import digest
 from lighthubert.data import BadDataError, DataConfig, Manifest, eval_batches, stream
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert, valid_mask
 from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
+from lighthubert.probes import labelled, score
+from lighthubert.search.recipe import ProbeConfig
 
 
 class HeldOutLoss:
@@ -30,6 +34,7 @@ class HeldOutLoss:
         everywhere = set.intersection(*(set(supernet.space.layers(n)) for n in supernet.space.num_layers))
         if lacking := sorted(set(self.target.pairs) - {layer + 1 for layer in everywhere}):
             raise ValueError(f"target.pairs: not all subnets have layers {lacking}: their losses cannot be compared")
+        self.content = {"teacher": digest(teacher), "clips": clips.digest}
         self.device = next(supernet.parameters()).device
         self.batches = []
         teacher = teacher.eval().to(self.device)
@@ -52,6 +57,25 @@ class HeldOutLoss:
             total += float(torch.stack(sums).mean())
             frames += float(valid.sum())
         return total / frames
+
+
+class ProbeError:
+    """1 - the accuracy of a linear classifier on a net's frozen hidden states, or the error rate of a linear reader of
+    texts: `lighthubert.probes.score`, turned so that lower is better.
+
+    The classifier learns clips of config.train_manifest; num_held_out clips of another manifest, or all, judge it.
+    """
+
+    name = "probe error"
+
+    def __init__(self, config: ProbeConfig, held_out: str, num_held_out: int | None) -> None:
+        task = labelled(config.column, config.train_manifest, held_out, column=config.column, kind=config.kind,
+                        where=config.where)  # fmt: skip
+        self.task = task.take(config.train_clips, num_held_out)
+        self.content = {"clips": hashlib.sha256(repr(self.task.clips).encode()).hexdigest()[:16]}
+
+    def __call__(self, net: Hubert) -> float:
+        return 1 - score(net, self.task, None, None)
 
 
 def target_of(supernet: Supernet) -> TargetConfig:

@@ -14,7 +14,8 @@ from tiny_space import SPACE
 from lighthubert import SearchSpace, load, load_audio, save
 from lighthubert.cost import Conditions, Latency
 from lighthubert.cost.latency import covering, entries, space_digest
-from lighthubert.data import DataConfig, Manifest
+from lighthubert.data import MINI, DataConfig, Manifest, write_manifest
+from lighthubert.probes import labelled, score
 from lighthubert.search.__main__ import main
 from lighthubert.search.score import HeldOutLoss, draw_clips
 
@@ -46,14 +47,14 @@ def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_front_is_archs_whose_files_have_the_very_scores(world: Path, finished: Path, tmp_path: Path) -> None:
     supernet, data = load(world / "supernet.safetensors"), DataConfig(**DATA)
     clips = draw_clips(Manifest.read(world / "valid.tsv"), 4, data)
-    score = HeldOutLoss(supernet, load(world / "teacher.safetensors"), clips, data)
+    loss = HeldOutLoss(supernet, load(world / "teacher.safetensors"), clips, data)
     known = {SPACE.arch(row["arch"]): row["score"] for row in scores(finished / "run")}
     paths = sorted((finished / "run" / "front").glob("*.yaml"))
     assert paths
     for path in [finished / "run" / "best.yaml", *paths]:
         arch = SPACE.arch(path)
         save(supernet.sample(path), tmp_path / "subnet.safetensors")
-        assert score(load(tmp_path / "subnet.safetensors")) == known[arch]
+        assert loss(load(tmp_path / "subnet.safetensors")) == known[arch]
 
 
 def test_a_score_is_the_mean_distance_over_frames(world: Path) -> None:
@@ -85,6 +86,33 @@ def test_pictures_and_table(finished: Path, capsys: pytest.CaptureFixture[str]) 
         assert word in out
     for name in ("search.png", "widths.png", "search.html"):
         assert (finished / "run" / name).stat().st_size > 10_000
+
+
+def test_scores_by_a_probe(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recorded scores are what the probe says of the extracted files; the table's last column is of all test clips."""
+    for name, split in (("learn", "train"), ("judge", "valid"), ("other", "train")):
+        clips = Manifest.read(MINI / f"{split}.tsv")
+        rows = [{"path": clips.file_path(i), "samples": n, "tongue": clips.columns["language"][i]}
+                for i, n in enumerate(clips.samples.tolist()) if n < 56000 and i % 2 == (name == "learn")]  # fmt: skip
+        write_manifest(tmp_path / f"{name}.tsv", ("path", "samples", "tongue"), rows)
+    learn, judge, other = (str(tmp_path / f"{name}.tsv") for name in ("learn", "judge", "other"))
+    probe = {"train_manifest": learn, "column": "tongue", "train_clips": 30, "held_out_clips": 8}
+    path = recipe(world, tmp_path, valid_manifest=judge, test_manifest=other, probe=probe, evaluations=4, population=4)
+    assert main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "probe error, searched" in out
+    rows, supernet = scores(tmp_path / "run"), load(world / "supernet.safetensors")
+    task = labelled("tongue", learn, judge, column="tongue")
+    for row in rows:
+        save(supernet.sample(row["arch"]), tmp_path / "subnet.safetensors")
+        assert row["score"] == 1 - score(load(tmp_path / "subnet.safetensors"), task, 30, 8)
+        assert row["score"] * 8 == round(row["score"] * 8)
+    assert len({row["score"] for row in rows}) > 1
+    everything = labelled("tongue", learn, other, column="tongue").take(30, None)
+    best = supernet.sample(tmp_path / "run" / "best.yaml")
+    assert f"{1 - score(best, everything, None, None):.4f}" in out
+    assert main([str(path), "probe.held_out_clips=7"]) == 2
+    assert "scores of another search (clips: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -122,6 +150,11 @@ def test_a_half_written_line_is_cut_off(world: Path, finished: Path, tmp_path: P
         ({"seconds": 0}, "seconds: must be positive, got 0.0"),
         ({"supernet": "gone.safetensors"}, "gone.safetensors"),
         ({"valid_manifest": "gone.tsv"}, "gone.tsv: No such file or directory"),
+        ({"probe": {"train_manifest": "gone.tsv", "column": "x"}}, "gone.tsv: No such file or directory"),
+        ({"probe": {"train_manifest": "short.tsv", "column": "x"}}, "short.tsv: no column x"),
+        ({"probe": {"train_manifest": "a", "column": "x", "kind": "no"}}, "probe.kind: must be one of classes, frames"),
+        ({"probe": {"train_manifest": "a", "column": "x", "train_clips": 0}}, "probe.train_clips: must be positive"),
+        ({"probe": {"train_manifest": "a", "column": "x"}, "teacher": "b"}, "probe, teacher: a probe has no teacher"),
         ({"data": {**DATA, "min_clip_seconds": 1.5}, "valid_manifest": "short.tsv"}, "no clip is as long"),
     ],
 )  # fmt: skip
