@@ -20,7 +20,8 @@ def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hub
     budget: cost -> at most so much; params, macs (of 10 s), superb_macs, megabytes (of a float16 file), milliseconds.
     score: a standalone subnet -> a number, lower is better; lighthubert.search.score.HeldOutLoss is the job's own.
     evaluations: how many archs evolution may score; random search scores as many beside it.
-    latency: what milliseconds are; None: of 10 s in fp32 on a thread of this machine, which is measured the first time.
+    latency: what milliseconds are, which archs then have beside their other costs. None: for a budget in milliseconds,
+    those of 10 s in fp32 on a thread of this machine, which is measured the first time.
     Raises ValueError for a budget that no subnet keeps to. `python -m lighthubert.search` does the same on files,
     in several processes, and resumes.
     """

@@ -50,8 +50,9 @@ def run(recipe: Search, device: torch.device) -> None:
     content = {"supernet": digest(supernet), **score.content}
     same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | content
     run_dir, latency = Path(recipe.run_dir), None
-    if "milliseconds" in recipe.budget:
-        latency = distributed.on_first(lambda: latency_of(run_dir, supernet.space, recipe.latency))
+    if "milliseconds" in recipe.budget or recipe.latency:
+        conditions = recipe.latency or Conditions()
+        latency = distributed.on_first(lambda: latency_of(run_dir, supernet.space, conditions))
         same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:

@@ -42,7 +42,8 @@ class Search:
     supernet: any file that lighthubert.load reads as one. teacher: what its head was distilled from, a file; where
     the supernet's file says it is, without any. probe: what archs are scored by instead, without a teacher.
     budget: at most so much of each cost (params, macs of 10 s, superb_macs, megabytes of a float16 file,
-    milliseconds). latency: under which conditions milliseconds are meant, on this machine.
+    milliseconds). latency: under which conditions milliseconds are meant, on this machine; where it is given, they are
+    shown beside the other costs, whether the budget has them or not.
     valid_manifest: clips that archs are scored on; test_manifest: others, on which the result is reported.
     seconds, test_seconds: how much of each is listened to for the loss, whole clips, the same ones for every seed.
     evaluations: how many archs evolution may score, and random search beside it, in whole generations of `population`.
@@ -60,7 +61,7 @@ class Search:
     evaluations: int = 1000
     population: int = 20
     seed: int = 1
-    latency: Conditions = field(default_factory=Conditions)
+    latency: Conditions | None = None
     data: DataConfig = field(default_factory=lambda: DataConfig(max_seconds=16, max_clip_seconds=15))
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,10 @@ class Record:
     recipe: what must stay the same for the scores to be worth something. Raises StateError if the file is of another.
     """
 
-    def __init__(self, space: SearchSpace, score: Callable[[Arch], float], names: Sequence[str], path: Path | None,
+    def __init__(self, space: SearchSpace, score: Callable[[Arch], float], names: Iterable[str], path: Path | None,
                  recipe: Mapping[str, Any], latency: Latency | None = None) -> None:  # fmt: skip
         self.space, self.score, self.path, self.latency = space, score, path, latency
-        self.names = list(dict.fromkeys([*COLUMNS, *names]))
+        self.names = list(dict.fromkeys([*COLUMNS, *names, *(["milliseconds"] if latency else [])]))
         self.on_scored: Callable[[int], None] = lambda number: None
         known = distributed.on_first(lambda: _read(path, recipe)) if path else []
         self.scored = {row.arch: row for row in known}

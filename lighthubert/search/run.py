@@ -57,7 +57,7 @@ def search(
 ) -> Found:
     """Score `evaluations` archs by evolution, rounded up to whole generations, and as many random ones.
 
-    path: the record that a next call goes on with. latency: for a budget in milliseconds.
+    path: the record that a next call goes on with. latency: for a budget in milliseconds, or to have them beside it.
 
     Raises ValueError for a budget that no arch keeps to, StateError for a record of another recipe, Stopped.
     """
@@ -65,7 +65,7 @@ def search(
         Budget(space, limits, latency),
         -(-evaluations // population) * population,
     )  # whole generations
-    record = Record(space, score, list(limits), path, recipe or {}, latency)
+    record = Record(space, score, limits, path, recipe or {}, latency)
     asked: dict[str, list[Arch]] = {"evolution": [], "random": [], "uniform": [budget.uniform()]}
     with StopRequest() as stop, _progress(record, 2 * evaluations + 1, stop):
         record(asked["uniform"], "uniform")

@@ -214,6 +214,21 @@ def test_a_budget_in_milliseconds_is_kept_and_resumed(
     assert told in capsys.readouterr().err
 
 
+def test_milliseconds_beside_another_budget(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = recipe(world, tmp_path, latency={"seconds": 0.1}, evaluations=10)
+    assert main([str(path)]) == 0
+    table, rows = capsys.readouterr().out, scores(tmp_path / "run")
+    model = Latency.load(tmp_path / "run" / "latency.json", SPACE)
+    for row in rows:
+        assert row["costs"]["milliseconds"] == model(SPACE.config(SPACE.arch(row["arch"])))
+    best = SPACE.arch(tmp_path / "run" / "best.yaml")
+    assert f"{model(SPACE.config(best)):.3f}" in table
+    assert '"label":"ms"' in (tmp_path / "run" / "search.html").read_text()  # in the menu of the picture
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
