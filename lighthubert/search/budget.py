@@ -8,7 +8,6 @@ import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -65,35 +64,40 @@ class Budget:
         """Random archs of the space, brought under the budget."""
         return self.fit([self.space.sample(rng) for _ in range(count)], rng)
 
-    def single_steps(self) -> list[Arch]:
-        """The smallest arch, and it with one choice larger in all layers, as far as the budget allows.
+    def starts(self) -> list[Arch]:
+        """Archs of equal layers that a search looks at first.
 
-        They show what each choice is worth; of a width that few archs of the budget have, random ones may show nothing.
+        The smallest one, and it with one choice larger: they show what each choice is worth. And those in which no
+        choice can grow within the budget: of two choices that are good together, random archs may show neither.
         """
-        choices = self._choices()
-        least = {key: values[0] for key, values in choices.items()}
-        archs = [self.space.arch({**least, key: value}) for key, values in choices.items() for value in values]
-        kept = [arch for arch, share in zip(archs, self.share(archs), strict=True) if share <= 1]
-        return list(dict.fromkeys(kept))
-
-    def _choices(self) -> dict[str, list[Any]]:
-        """What an arch with all layers alike chooses from, the least first."""
-        space = self.space
-        found = {key: sorted(getattr(space, key)) for key in ("embed_dim", "num_layers", "num_heads", "ffn_ratio")}
-        return {**found, "conv_channels": sorted(space.conv_choices(), key=sum)}
+        alike = self._alike()
+        steps = [arch for place, arch in alike.items() if sum(i > 0 for i in place) <= 1]
+        full = [arch for place, arch in alike.items() if not any(larger in alike for larger in _larger(place))]
+        return list(dict.fromkeys([*steps, *full]))
 
     def uniform(self) -> Arch:
         """What one would take without a search: every layer alike, as much of the first cost as the budget allows.
 
         Of archs that cost the same, the one with the most parameters, then the deepest.
         """
-        space = self.space
-        choices = self._choices()
-        archs = [space.arch(dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
-        kept = [arch for arch, share in zip(archs, self.share(archs), strict=True) if share <= 1]
-        first = next(iter(self.limits))
-        found = costs(space, kept, list({first, "params"}), self.latency)
+        kept, first = list(self._alike().values()), next(iter(self.limits))
+        found = costs(self.space, kept, list({first, "params"}), self.latency)
         return kept[max(range(len(kept)), key=lambda i: (found[first][i], found["params"][i], kept[i].num_layers))]
+
+    def _alike(self) -> dict[tuple[int, ...], Arch]:
+        """Archs within the budget whose layers are all alike, by the place of each choice among its values, from the
+        least."""
+        space = self.space
+        choices = {key: sorted(getattr(space, key)) for key in ("embed_dim", "num_layers", "num_heads", "ffn_ratio")}
+        choices["conv_channels"] = sorted(space.conv_choices(), key=sum)
+        places = list(itertools.product(*(range(len(values)) for values in choices.values())))
+        archs = [space.arch({k: choices[k][i] for k, i in zip(choices, place, strict=True)}) for place in places]
+        return {place: a for place, a, share in zip(places, archs, self.share(archs), strict=True) if share <= 1}
+
+
+def _larger(place: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The places with one choice a step larger."""
+    return [(*place[:k], i + 1, *place[k + 1 :]) for k, i in enumerate(place)]
 
 
 def _told(cost: float) -> str:

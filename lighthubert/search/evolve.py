@@ -32,15 +32,18 @@ TRIES = 3  # to fill a step of it with new archs; small spaces run out of them
 def evolve(space: SearchSpace, budget: Budget, score: Score, generations: int, population: int, seed: int) -> None:
     """Let `score` see generations of archs, none twice, all within the budget, that get better and better.
 
-    The first generation is single steps from the smallest arch, and random archs. Each other one is what evolution
+    First come the budget's `starts`, and random archs to fill their generations. Each other one is what evolution
     finds by the scores that a regression on all before it predicts. A function of the seed and of what `score` answers.
     Ends early where no other arch is found.
     """
-    scored: dict[Arch, float] = {}
+    starts, scored = budget.starts(), dict[Arch, float]()
     for generation in range(generations):
         rng = random.Random(f"generation {generation} of search {seed}")
-        # Ranks might round a regression differently, so one of them speaks for all.
-        archs = distributed.on_first(partial(_propose, space, budget, scored, population, rng))
+        if new := [arch for arch in starts if arch not in scored]:
+            drawn = [arch for arch in budget.draw(4 * population, rng) if arch not in scored]
+            archs = list(dict.fromkeys([*new, *drawn]))[:population]
+        else:  # ranks might round a regression differently, so one of them speaks for all
+            archs = distributed.on_first(partial(_propose, space, budget, scored, population, rng))
         if not archs:
             return
         scored |= dict(zip(archs, score(archs).tolist(), strict=True))
@@ -50,8 +53,6 @@ def _propose(
     space: SearchSpace, budget: Budget, scored: Mapping[Arch, float], population: int, rng: random.Random
 ) -> list[Arch]:
     """The next generation: half of it the best by prediction, half spread along the predicted front."""
-    if not scored:
-        return list(dict.fromkeys([*budget.single_steps(), *budget.draw(4 * population, rng)]))[:population]
     predict, seen = Predictor(space, scored), dict[Arch, float]()
 
     def score(archs: Sequence[Arch]) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 import random
 
+import numpy as np
 import pytest
 from tiny_space import SPACE, every_arch
 
-from lighthubert import SearchSpace, cost
+from lighthubert import Arch, SearchSpace, cost
 from lighthubert.search.budget import Budget
 
 MINI = SearchSpace.load("mini")
@@ -45,14 +46,33 @@ def test_an_impossible_budget_says_what_the_smallest_needs() -> None:
         Budget(MINI, {"macs": 5e8, "params": 1e6})
 
 
-def test_single_steps_show_every_choice_that_the_budget_allows() -> None:
+def test_starts_show_every_choice_that_the_budget_allows() -> None:
     """At 0.75 GMACs a random arch is hardly ever wider than the smallest, and the widest is too much."""
-    steps = Budget(MINI, {"macs": 0.75e9}).single_steps()
-    assert all(cost.macs(MINI.config(arch)) <= 0.75e9 for arch in steps)
-    assert [arch.embed_dim for arch in steps if arch.num_layers == 4 and set(arch.num_heads) == {2}].count(144) == 1
-    free = Budget(MINI, {"macs": 1e12}).single_steps()
-    assert len(free) == 1 + 5 * 2
-    assert set(steps) < set(free)
+    starts = Budget(MINI, {"macs": 0.75e9}).starts()
+    assert all(cost.macs(MINI.config(arch)) <= 0.75e9 for arch in starts)
+    assert [arch.embed_dim for arch in starts if arch.num_layers == 4 and set(arch.num_heads) == {2}].count(144) >= 1
+    free = Budget(MINI, {"macs": 1e12}).starts()
+    assert len(free) == 1 + 5 * 2 + 1
+    assert {MINI.smallest(), MINI.largest()} < set(free)
+
+
+@pytest.mark.parametrize("limits", [{"macs": 3.2e7}, {"macs": 4e7, "params": 30_000}])
+def test_starts_have_the_archs_that_no_choice_can_be_added_to(limits: dict[str, float]) -> None:
+    """Of all archs with equal layers, against every pair of them."""
+
+    def sizes(arch: Arch) -> tuple[float, ...]:
+        ratio = arch.ffn_dim[0] / arch.embed_dim
+        return arch.embed_dim, arch.num_layers, arch.num_heads[0], ratio, sum(arch.conv_channels)
+
+    count = {"macs": cost.macs, "params": cost.num_params}
+    kept = [arch for arch in every_arch() if len(set(arch.num_heads)) == len(set(arch.ffn_dim)) == 1
+            and all(count[name](SPACE.config(arch)) <= limit for name, limit in limits.items())]  # fmt: skip
+    full = {a for a in kept if not any(a != b and all(np.less_equal(sizes(a), sizes(b))) for b in kept)}
+    starts = set(Budget(SPACE, limits).starts())
+    assert 1 < len(full) < len(kept)
+    assert full <= starts <= set(kept)
+    single = {a for a in kept if sum(np.greater(sizes(a), sizes(SPACE.smallest()))) <= 1}
+    assert starts == full | single
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])

@@ -26,7 +26,7 @@ def test_unseen_archs_are_ranked() -> None:
 
 
 def test_a_sum_over_layers_is_learned() -> None:
-    """It is linear in what the predictor sees, so all that is missed is what the penalty takes."""
+    """It is linear in what the predictor sees, and the kernel is long."""
     archs = list(dict.fromkeys(MINI.sample(random.Random(i)) for i in range(300)))
     scores = [sum(n * (1 + i) for i, n in zip(a.layers, a.num_heads, strict=True)) - len(a.layers) for a in archs]
     predict = Predictor(MINI, dict(zip(archs[:200], scores[:200], strict=True)))
