@@ -1,10 +1,12 @@
-"""`make bench`: where the time of a stage 2 step goes, and what the supernet costs beside an extracted net.
+"""`make bench`: where the time of a stage 2 step goes, what the supernet costs beside an extracted net, and how fast
+costs are counted.
 
 Ratios within one run are what to quote: the machine's speed drifts. docs/benchmarks.md keeps dated results.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import torch
 
 from lighthubert.checkpoint import load, load_hubert
 from lighthubert.config import read_recipe
+from lighthubert.cost import costs
 from lighthubert.data import Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import num_frames
@@ -104,7 +107,7 @@ def scoring() -> list[tuple[str, float, float]]:
     """A search's score of an arch, extraction included, over that of the extracted net: CPU time, median of ratios."""
     recipe = read_recipe(ROOT / "recipes/mini/search.yaml", [], Search)
     supernet = load(ROOT / recipe.supernet)
-    clips = draw_clips(Manifest.read(ROOT / recipe.valid_manifest), recipe.seconds, recipe.data, recipe.seed)
+    clips = draw_clips(Manifest.read(ROOT / recipe.valid_manifest), recipe.seconds, recipe.data)
     score = HeldOutLoss(supernet, load_hubert(ROOT / supernet.predicts["teacher"]), clips, recipe.data)
     rows = []
     for name in ("largest", "smallest"):
@@ -113,6 +116,17 @@ def scoring() -> list[tuple[str, float, float]]:
         both = (lambda: score(supernet.sample(arch)), lambda: score(net))
         pairs = [tuple(clock(action, time.process_time)[0] for action in both) for _ in range(STEPS)]
         rows.append((name, statistics.median(a / b for a, b in pairs[2:]), statistics.median(b for _, b in pairs[2:])))
+    return rows
+
+
+def costing() -> list[tuple[str, float]]:
+    """Thousands of archs whose parameters and MACs are counted in a second of CPU time, by space."""
+    rows = []
+    for name in ("mini", "base"):
+        space, rng = SearchSpace.load(name), random.Random(1)
+        archs = [space.sample(rng) for _ in range(2000)]
+        seconds = [clock(lambda: costs(space, archs, ["params", "macs"]), time.process_time)[0] for _ in range(STEPS)]
+        rows.append((name, len(archs) / statistics.median(seconds[2:]) / 1000))
     return rows
 
 
@@ -135,6 +149,9 @@ def main() -> None:
     print("\n| a search's score, 40 s of speech, fp32 | from supernet / extracted | extracted, CPU ms |\n|---|---|---|")
     for name, ratio, seconds in scoring():
         print(f"| {name} | {ratio:.3f} | {1000 * seconds:.0f} |")
+    print("\n| space | thousand archs a CPU second, parameters and MACs |\n|---|---|")
+    for name, rate in costing():
+        print(f"| {name} | {rate:.0f} |")
 
 
 if __name__ == "__main__":
