@@ -15,7 +15,7 @@ from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch
-from lighthubert.search.recipe import Search
+from lighthubert.search.recipe import ProbeConfig, Search
 from lighthubert.search.report import report
 from lighthubert.search.run import Stopped, search
 from lighthubert.search.score import HeldOutLoss, ProbeError, draw_clips
@@ -40,7 +40,8 @@ def run(recipe: Search, device: torch.device) -> None:
     supernet = load(recipe.supernet)
     if not isinstance(supernet, Supernet):
         raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
-    score_on = probe_on(recipe) if recipe.probe else loss_on(recipe, supernet.to(device))
+    supernet.to(device)
+    score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, supernet)
     score = score_on(recipe.valid_manifest, False)
 
     def score_of(arch: Arch) -> float:
@@ -84,9 +85,7 @@ def loss_on(recipe: Search, supernet: Supernet) -> ScoreOn:
     return score_on
 
 
-def probe_on(recipe: Search) -> ScoreOn:
-    config = recipe.probe
-    assert config is not None
+def probe_on(config: ProbeConfig) -> ScoreOn:
     return lambda manifest, report: ProbeError(config, manifest, None if report else config.held_out_clips)
 
 
