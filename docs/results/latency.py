@@ -43,7 +43,7 @@ def front(run_dir: Path) -> list[dict[str, Any]]:
     recipe = make_recipe(run_dir / "config.yaml", read_yaml(run_dir / "config.yaml"), Search)
     supernet = lh.load(recipe.supernet)
     archs = [supernet.space.arch(path) for path in sorted((run_dir / "front").glob("*.yaml"))]
-    model, times = measure(supernet, archs, recipe.latency)
+    model, times = measure(supernet, archs, recipe.latency or lh.cost.Conditions())
     believed = lh.cost.Latency.load(run_dir / "latency.json", supernet.space)
     return rows("front", believed, archs, times) + rows("front_anew", model, archs, times)
 
