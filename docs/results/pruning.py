@@ -9,7 +9,7 @@ Each of them is pruned by every method to every sparsity, then fine-tuned furthe
 at once: the same share of every layer's channels, heads and FFN units, of which the most important ones stay; "random"
 has the widths that `size` has found and random units. These two, and the net as it is ("unpruned"), have the same steps
 of both phases without gates. Errors are those of all held-out clips, dev and test. What is done is not done again.
-`python docs/results/pruning.py latency` then measures all nets in turns, batch 1, a clip of 10 s.
+`python docs/results/pruning.py latency` then measures all nets, batch 1, a clip of 10 s.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import resource
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,15 @@ def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:
 
 
 def latency() -> None:
-    """Milliseconds of all finished nets, one thread, measured in turns."""
-    rows = read("pruning")
-    names = [f"{r['task']}/{r['method']}_{r['sparsity']:g}_{r['seed']}_second" for r in rows]
-    nets = [load_hubert(ROOT / name / "model.safetensors") for name in names]
-    for row, times in zip(rows, time_nets(nets, cost.Conditions(), rounds=15), strict=True):
-        write("pruning_latency", KEY, {k: row[k] for k in KEY} | {"milliseconds": round(float(typical(times)[0]), 2)})
+    """Milliseconds of all finished nets, one thread; those of one task and sparsity are measured in turns."""
+    rows = sorted(read("pruning"), key=lambda row: (row["task"], row["sparsity"]))
+    for _, group in groupby(rows, key=lambda row: (row["task"], row["sparsity"])):
+        runs = list(group)
+        names = [f"{r['task']}/{r['method']}_{r['sparsity']:g}_{r['seed']}_second" for r in runs]
+        nets = [load_hubert(ROOT / name / "model.safetensors") for name in names]
+        for row, times in zip(runs, time_nets(nets, cost.Conditions(), rounds=25), strict=True):
+            milliseconds = round(float(typical(times)[0]), 2)
+            write("pruning_latency", KEY, {k: row[k] for k in KEY} | {"milliseconds": milliseconds})
 
 
 def clips(task: str) -> list[Manifest]:
