@@ -11,7 +11,6 @@ import numpy as np
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 
-
 LENGTH, VARIANCE, NOISE = 4.0, 100.0, 0.01  # of the kernel, in standard deviations of features and scores
 
 
