@@ -17,8 +17,8 @@ LENGTH, VARIANCE, NOISE = 4.0, 100.0, 0.01  # of the kernel, in standard deviati
 class Predictor:
     """Gaussian process regression of scores on the sizes of archs: archs -> (N,), lower is better.
 
-    With so long a kernel it is nearly a plane, bent by what goes well together: ridge regression, which is a plane, lost
-    the best depth for a budget. Kernels fitted to the scores are no better (docs/log.md).
+    With so long a kernel it is nearly a plane, bent by what goes well together: ridge regression, which is a plane,
+    missed the best depth for a budget. Kernels fitted to the scores are no better (docs/log.md).
     """
 
     def __init__(self, space: SearchSpace, scored: Mapping[Arch, float]) -> None:
