@@ -1,27 +1,88 @@
-"""JSON-like values into (nested) dataclasses, with every problem named at once. Standard library only."""
+"""JSON-like values into (nested) dataclasses, with every problem named at once, and what each field is.
+
+A field's annotation says what it may hold: its type, Literal choices, and a Rule in Annotated. The text below a field
+says what it is.
+"""
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+
+class Rule(NamedTuple):
+    """What a value must keep beside its type."""
+
+    text: str
+    holds: Callable[[Any], bool]
+
+
+POSITIVE = Rule("must be positive", lambda x: 0 < x)
+NOT_NEGATIVE = Rule("must not be negative", lambda x: 0 <= x)
+SHARE = Rule("must lie within 0 and 1", lambda x: 0 <= x <= 1)
+
+
+def at_least(low: float) -> Rule:
+    return Rule(f"must be at least {low}", lambda x: x >= low)
+
+
+def some_of(*choices: str) -> Rule:
+    """For lists: one or more values, all of them known."""
+    return Rule(f"needs one or more of {', '.join(choices)}", lambda x: bool(x) and set(x) <= set(choices))
+
+
+Count = Annotated[int, at_least(1)]
+Seed = Annotated[int, NOT_NEGATIVE]
+
+
+class Problems(ValueError):
+    """Everything that is wrong with one input, a text for each: `problems`."""
+
+    def __init__(self, problems: Sequence[str], name: str = "") -> None:
+        super().__init__(problems, name)
+        self.problems, self.name = list(problems), name
+
+    def __str__(self) -> str:
+        return (f"{self.name}: " if self.name else "") + "; ".join(self.problems)
+
+
+class Checked:
+    """A dataclass whose values keep the rules of its fields and, once these hold, its own `problems`."""
+
+    def __post_init__(self) -> None:
+        problems = [p for key, hint in hints(type(self)).items() for p in _broken(hint, getattr(self, key), key)]
+        if problems := problems or list(self.problems()):
+            raise Problems(problems, type(self).__name__)
+
+    def problems(self) -> Iterator[str]:
+        """What does not go together, "key: rule"."""
+        yield from ()
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """The annotation of each field."""
+    found = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: found[field.name] for field in fields(cls)}  # type: ignore[arg-type]
 
 
 def parse(cls: type[T], values: Mapping[str, Any], name: str = "") -> T:
     """Build a dataclass out of plain values.
 
-    Fields may be int, float, bool, str, X | None, X | Y | None of such plain types, list[X], tuple[X, ...],
-    dict[str, X] or dataclasses. Raises ValueError that lists unknown keys, missing keys, values of a wrong type, and
-    what the classes themselves refuse.
+    Fields may be int, float, bool, str, Literal, X | None, X | Y | None of such plain types, list[X], tuple[X, ...],
+    dict[str, X] (without the keys whose value is None) or dataclasses. Raises Problems that lists unknown keys, missing
+    keys, values of a wrong type, and what the classes themselves refuse.
     """
     problems: list[str] = []
     result = _dataclass(cls, values, "", problems)
     if problems:
-        raise ValueError(f"{name or cls.__name__}: " + "; ".join(problems))
+        raise Problems(problems, name or cls.__name__)
     return typing.cast(T, result)
 
 
@@ -29,40 +90,40 @@ def _dataclass(cls: Any, values: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(values, Mapping):
         problems.append(f"{path or 'it'}: expected keys and values, got {values!r}")
         return None
-    known, hints = {f.name: f for f in fields(cls)}, typing.get_type_hints(cls)
-    before = len(problems)
+    known, before = {f.name: f for f in fields(cls)}, len(problems)
     dot = f"{path}." if path else ""
     problems += [f"{dot}{key}: unknown key; known are {', '.join(known)}" for key in values if key not in known]
     required = [k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     problems += [f"{dot}{key}: is missing" for key in required if key not in values]
-    given = {k: _value(hints[k], v, f"{dot}{k}", problems) for k, v in values.items() if k in known}
+    parsed = {k: _value(hints(cls)[k], v, f"{dot}{k}", problems) for k, v in values.items() if k in known}
     if len(problems) > before:
         return None
     try:
-        return cls(**given)
-    except ValueError as error:
-        own = str(error).removeprefix(f"{cls.__name__}: ").removeprefix(f"{path}: ")
-        problems += [f"{dot}{problem}" for problem in own.split("; ")]
+        return cls(**parsed)
+    except Problems as error:
+        problems += [f"{dot}{problem}" for problem in error.problems]
         return None
 
 
 def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
-    if hint is Any:
-        return value
+    hint, _ = _bare(hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or origin is Literal:
+        return value  # choices are a rule, which the class checks
     if isinstance(hint, types.UnionType):
-        choices = [choice for choice in typing.get_args(hint) if choice is not types.NoneType]
+        choices = [choice for choice in args if choice is not types.NoneType]
         fitting = [choice for choice in choices if type(value) is (typing.get_origin(choice) or choice)]
         return None if value is None else _value((fitting or choices)[0], value, path, problems)
     if is_dataclass(hint):
         return _dataclass(hint, value, path, problems)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             problems.append(f"{path}: expected a list, got {value!r}")
             return None
         return origin(_value(args[0], v, f"{path}[{i}]", problems) for i, v in enumerate(value))
     if origin is dict and isinstance(value, Mapping):
-        return {str(key): _value(args[1], v, f"{path}.{key}", problems) for key, v in value.items()}
+        kept = {str(key): v for key, v in value.items() if v is not None or args[1] is Any}
+        return {key: _value(args[1], v, f"{path}.{key}", problems) for key, v in kept.items()}
     kind = origin or hint
     if kind is float and type(value) is int:
         return float(value)
@@ -72,3 +133,25 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
 
 
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", dict: "keys and values"}
+
+
+def _bare(hint: Any) -> tuple[Any, list[Rule]]:
+    """An annotation without its rules, and these."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint, []
+    kind, *rules = typing.get_args(hint)
+    return kind, rules
+
+
+def _broken(hint: Any, value: Any, path: str) -> Iterator[str]:
+    """The rules of a field's annotation that a value breaks."""
+    hint, rules = _bare(hint)
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return
+        hint, more = _bare(typing.get_args(hint)[0])
+        rules = [*rules, *more]
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        rules = [*rules, Rule(f"must be one of {', '.join(choices)}", lambda x: x in choices)]
+    yield from (f"{path}: {rule.text}, got {value!r}" for rule in rules if not rule.holds(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.keys import LAYOUTS, translate
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Hubert, HubertConfig
+from lighthubert.runtime.files import replacing
 
 KEY = "lighthubert"  # of the safetensors metadata
 FORMAT = 1
@@ -50,33 +50,11 @@ def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None =
         header[TASK] = dict(task)
         own = head.named_parameters()
         tensors |= {f"{TASK}.{name}": p.detach().to("cpu", dtype or p.dtype).contiguous() for name, p in own}
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, part, metadata={KEY: json.dumps(header)})
-        part.chmod(0o666 & ~_umask())  # as any other new file: safetensors makes it for its owner alone
-        _flush(part)
-        part.replace(path)
+        with replacing(path) as part:
+            save_file(tensors, part, metadata={KEY: json.dumps(header)})
     except SafetensorError as error:  # a full disk, no such folder
         raise OSError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    if os.name == "posix":
-        _flush(path.parent)  # the rename itself
-
-
-def _umask() -> int:
-    umask = os.umask(0)  # there is no way to ask but to set it
-    os.umask(umask)
-    return umask
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load_native(path: Path, tensors: Mapping[str, torch.Tensor], metadata: str) -> Hubert | Supernet:

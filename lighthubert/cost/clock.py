@@ -8,44 +8,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 
 from lighthubert.models import Hubert, HubertConfig, receptive_field
+from lighthubert.schema import Checked, Count, Rule
 
 SAMPLE_RATE = 16000
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+SHORTEST = receptive_field(HubertConfig()) / SAMPLE_RATE  # seconds
+LONG_ENOUGH = Rule(f"must be at least {SHORTEST}", lambda x: SHORTEST <= x < float("inf"))
 WARM = 2  # rounds that are not counted
 FASTEST = 0.25  # share of the runs that count: other work only ever makes a run longer
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """How a net is run when its latency is measured: one clip of `seconds`, with weights and audio of `precision`.
+class Conditions(Checked):
+    """How a net is run when its latency is measured: one clip, on a device of this machine."""
 
-    device: cpu, cuda, cuda:1. threads: of the CPU.
-    """
-
-    device: str = "cpu"
-    precision: str = "fp32"
-    threads: int = 1
-    seconds: float = 10.0
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.device.split(":")[0] not in ("cpu", "cuda"):
-            problems.append(f"device: must be cpu or cuda, got {self.device!r}")
-        if self.precision not in PRECISIONS:
-            problems.append(f"precision: must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if self.threads < 1:
-            problems.append(f"threads: must be at least 1, got {self.threads}")
-        shortest = receptive_field(HubertConfig()) / SAMPLE_RATE
-        if not shortest <= self.seconds < float("inf"):
-            problems.append(f"seconds: must be at least {shortest}, got {self.seconds}")
-        if problems:
-            raise ValueError("; ".join(problems))
+    device: Annotated[str, Rule("must be cpu or cuda", lambda x: x.split(":")[0] in ("cpu", "cuda"))] = "cpu"
+    """cpu, cuda, cuda:1."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of weights and audio."""
+    threads: Count = 1
+    """Of the CPU."""
+    seconds: Annotated[float, LONG_ENOUGH] = 10.0
+    """Length of the clip."""
 
     def describe(self) -> dict[str, Any]:
         """What the time depends on beside the net. Raises ValueError for a device that this machine lacks."""

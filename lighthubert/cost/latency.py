@@ -9,7 +9,6 @@ they do in use.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 import logging
@@ -29,6 +28,7 @@ from lighthubert.cost.polynomial import Sizes
 from lighthubert.elastic import AXES, SearchSpace, axes, axis_sizes
 from lighthubert.elastic.axes import FIXED
 from lighthubert.models import Arch, Hubert, HubertConfig
+from lighthubert.runtime.files import digest, write_text
 
 logger = logging.getLogger("lighthubert")
 
@@ -199,9 +199,7 @@ class Latency:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = ",\n".join(json.dumps(row) for row in self._rows())
         text = f'{{"latency": {json.dumps(self.described)},\n"milliseconds": [\n{rows}\n]}}\n'
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, text)
 
     @classmethod
     def load(cls, path: str | Path, space: SearchSpace) -> Latency:
@@ -224,7 +222,7 @@ def space_digest(space: SearchSpace) -> str:
 
 
 def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(json.dumps(values, sort_keys=True).encode())
 
 
 def _modules(net: Hubert) -> list[str]:

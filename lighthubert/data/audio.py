@@ -15,13 +15,15 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from lighthubert.runtime.errors import UserError
+
 SAMPLE_RATE = 16_000
 MAX_FILTER_TAPS = 2**24  # of the resampling filter; 12,345 Hz needs half of it, 44.1 kHz 0.4 %
 
 Decoder = Callable[[str], tuple[Tensor, int]]  # path -> (N, C) float32, native rate in Hz
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """A file that cannot be used: `.path` and `.reason`."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor
 from lighthubert.data.audio import SAMPLE_RATE, AudioError, Decoder, decode_clip
 from lighthubert.data.manifest import Manifest
 from lighthubert.data.plan import DataConfig, PlannedBatch
+from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import UserError
 
 MP3_SLACK = 2304  # two MP3 frames at the native rate: decoders count the encoder's padding differently
 MIN_CLIPS_TO_JUDGE = 100  # before this many, one bad file is a large share
@@ -25,7 +27,7 @@ Job = tuple[int, PlannedBatch]  # an epoch and what to load
 logger = logging.getLogger("lighthubert")
 
 
-class BadDataError(RuntimeError):
+class BadDataError(UserError):
     """More of the audio than `max_bad_share` cannot be used."""
 
 
@@ -121,6 +123,13 @@ class Tally:
         self.num_clips += len(loaded.batch.rows) + len(loaded.bad)
         if self.num_clips >= min(MIN_CLIPS_TO_JUDGE, len(self.manifest)):
             self.check()
+
+    def add_others(self) -> None:
+        """Count what all ranks have met, once each of them is done, and check it."""
+        others = ranks.gather((self.skipped, self.num_bad, self.num_clips))
+        self.num_bad, self.num_clips = (sum(counts) for counts in zip(*(o[1:] for o in others), strict=True))
+        self.skipped = {file: reason for skipped, _, _ in others for file, reason in skipped.items()}
+        self.check()
 
     def check(self) -> None:
         """Raise BadDataError where the share of bad clips is too large."""

@@ -5,7 +5,6 @@ speaker, language, ...) is kept as text. No quoting: a field is everything betwe
 manifest's folder. fairseq's form is read too: the root folder on the first line, then path TAB samples.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from lighthubert.data.audio import SAMPLE_RATE
+from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.files import digest, write_text
 
 REQUIRED = ("path", "samples")
 MAX_PROBLEMS = 20  # listed in one error
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """A manifest that cannot be read; the message names the file and every wrong line."""
 
 
@@ -71,10 +72,8 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Hash of the clips and their lengths, wherever the folder is and whatever the other columns say."""
-        digest = hashlib.sha256()
-        for file, samples in zip(self.files, self.samples.tolist(), strict=True):
-            digest.update(f"{file}\t{samples}\n".encode())
-        return digest.hexdigest()[:16]
+        rows = zip(self.files, self.samples.tolist(), strict=True)
+        return digest(*(f"{file}\t{samples}\n".encode() for file, samples in rows))
 
 
 def read_lines(path: Path) -> list[str]:
@@ -136,9 +135,7 @@ def write_manifest(path: str | os.PathLike[str], columns: Sequence[str], rows: S
         lines.append("\t".join(values))
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    os.replace(partial, target)
+    write_text(target, "\n".join(lines) + "\n")
 
 
 def listed_path(file: Path, manifest: Path) -> str:

@@ -4,24 +4,25 @@ All ranks compute the same plan and take every world-th batch, so nothing needs 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from lighthubert.data.audio import SAMPLE_RATE
+from lighthubert.schema import NOT_NEGATIVE, SHARE, Checked, Count
 
 FRAME = 400  # samples that HuBERT's front-end needs for one frame
 HOP = 320  # samples of a 20 ms frame; crops start on it, so that frame targets made for whole clips stay in step
 MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
-READERS = ("auto", "fairseq2", "torch")
 # Purposes of random numbers.
 STREAMS = {"order": 1, "crops": 2, "masks": 3, "channels": 4, "gates": 5, "gate_start": 6, "clips": 7}
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """How clips become batches; raises ValueError that lists every wrong value."""
+class DataConfig(Checked):
+    """How clips become batches."""
 
     max_seconds: float = 32.0
     """Audio of one batch, padding included."""
@@ -29,34 +30,21 @@ class DataConfig:
     """Longer clips are cropped to this, at a random start."""
     min_clip_seconds: float = 0.4
     """Shorter clips are left out of training."""
-    window: int = 3000
+    window: Count = 3000
     """Clips that are sorted by length together: more means less padding and less mixing."""
-    threads: int = 1
+    threads: Annotated[int, NOT_NEGATIVE] = 1
     """Decoding threads (the torch reader has one at most); 0 decodes in line."""
-    reader: str = "auto"
+    reader: Literal["auto", "fairseq2", "torch"] = "auto"
     """fairseq2, torch, or auto: fairseq2 where it can be imported."""
-    max_bad_share: float = 0.01
+    max_bad_share: Annotated[float, SHARE] = 0.01
     """The run fails once a larger share of the clips was unusable."""
 
-    def __post_init__(self) -> None:
-        problems = []
-        if not 0 < self.min_clip_seconds <= self.max_clip_seconds <= self.max_seconds:
-            problems.append(
+    def problems(self) -> Iterator[str]:
+        if not 0 < self.min_clip_seconds <= self.max_clip_seconds <= self.max_seconds < math.inf:
+            yield (
                 f"min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, "
                 f"got {self.min_clip_seconds}, {self.max_clip_seconds}, {self.max_seconds}"
             )
-        if not math.isfinite(self.max_seconds):
-            problems.append(f"max_seconds must be finite, not {self.max_seconds}")
-        if self.window < 1:
-            problems.append(f"window must be at least 1, not {self.window}")
-        if self.threads < 0:
-            problems.append(f"threads must be at least 0, not {self.threads}")
-        if self.reader not in READERS:
-            problems.append(f"reader must be one of {', '.join(READERS)}, not {self.reader!r}")
-        if not 0 <= self.max_bad_share <= 1:
-            problems.append(f"max_bad_share must be from 0 to 1, not {self.max_bad_share}")
-        if problems:
-            raise ValueError("data: " + "; ".join(problems))
 
     @property
     def max_samples(self) -> int:

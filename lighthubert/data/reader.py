@@ -169,18 +169,21 @@ def announce(reason: str | None) -> None:
         logger.info("audio is read by fairseq2's pipeline")
 
 
-def eval_batches(manifest: Manifest, config: DataConfig) -> Iterator[Batch]:
-    """Every clip once, short ones first, from its start and cut at max_clip_seconds; epoch 0.
+def eval_batches(manifest: Manifest, config: DataConfig, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    """Every clip once, short ones first, from its start and cut at max_clip_seconds; epoch 0. Of several ranks each
+    reads every world-th batch, and all go on to the end.
 
     Files that cannot be used are left out as in training; raises BadDataError for too many, or if nothing is left.
     """
     load = Loader(manifest, config, FRAME, decode_soundfile)
     tally = Tally(manifest, config.max_bad_share)
     widths = np.minimum(manifest.samples, config.max_clip_samples)
-    for rows in fill(np.argsort(widths, kind="stable"), widths, config.max_samples):
+    for rows in fill(np.argsort(widths, kind="stable"), widths, config.max_samples)[rank::world]:
         loaded = load((0, PlannedBatch(tuple(rows), (0,) * len(rows))))
         tally.add(loaded)
         if loaded.batch.rows:
             yield loaded.batch
+    if world > 1:
+        tally.add_others()
     if tally.num_bad == tally.num_clips:
         raise BadDataError(f"{manifest.path}: none of its {len(manifest)} clips can be used")

@@ -31,7 +31,7 @@ def run(hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None
         channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
     """The outputs of a subnet, with gradients into the weights of `hubert`; arguments and errors as in Hubert."""
     net = _skeletons.of(subnet.config(hubert.config)).train(hubert.training)
-    net.checkpoint_layers = hubert.checkpoint_layers
+    net.encoder.recompute = hubert.encoder.recompute
     params = select(dict(hubert.named_parameters()), subnet, hubert.config)
     return functional_call(net, params, (waveform, lengths, mask, channel_mask), strict=True)
 
@@ -53,15 +53,6 @@ class Supernet(nn.Module):
     @property
     def config(self) -> HubertConfig:
         return self.hubert.config
-
-    @property
-    def checkpoint_layers(self) -> bool:
-        """Recompute each layer in the backward pass instead of keeping its activations."""
-        return self.hubert.checkpoint_layers
-
-    @checkpoint_layers.setter
-    def checkpoint_layers(self, value: bool) -> None:
-        self.hubert.checkpoint_layers = value
 
     def forward(
         self, waveform: Tensor, lengths: Tensor | None, arch: Arch | Subnet, mask: Tensor | None = None

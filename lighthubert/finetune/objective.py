@@ -14,7 +14,7 @@ from lighthubert.models import num_frames
 from lighthubert.objectives import Labels, TaskModel, draw_masks, evaluate_task, learnable, task_loss
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
 
 class Supervised:

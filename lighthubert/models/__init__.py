@@ -1,6 +1,7 @@
 """Plain HuBERT."""
 
 from lighthubert.models.config import Arch, HubertConfig
+from lighthubert.models.encoder import recompute_layers
 from lighthubert.models.frontend import num_frames, receptive_field, valid_mask
 from lighthubert.models.hubert import Hubert, HubertOutput
 from lighthubert.models.masking import span_mask
@@ -12,6 +13,7 @@ __all__ = [
     "HubertOutput",
     "num_frames",
     "receptive_field",
+    "recompute_layers",
     "span_mask",
     "valid_mask",
 ]

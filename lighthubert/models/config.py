@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from lighthubert.schema import parse
+from lighthubert.schema import POSITIVE, Checked, Rule, parse
+
+Positive = Annotated[int, POSITIVE]
+Sizes = Annotated[tuple[int, ...], Rule("needs one positive integer or more", lambda x: x and min(x) >= 1)]
+PerLayer = Annotated[tuple[int, ...], Rule("needs an integer from 0 up for every layer", lambda x: x and min(x) >= 0)]
+Dropout = Annotated[float, Rule("must be at least 0 and below 1", lambda x: 0 <= x < 1)]
 
 
 @dataclass(frozen=True)
@@ -59,34 +64,67 @@ def brief(values: tuple[int, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class HubertConfig:
+class HubertConfig(Checked):
     """Every size of one standalone HuBERT; the default is HuBERT Base as published (Hsu et al. 2021, table 1)."""
 
-    conv_channels: tuple[int, ...] = (512,) * 7
-    conv_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
-    conv_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_channels: Sizes = (512,) * 7
+    """Of each convolution of the front-end."""
+    conv_kernels: Sizes = (10, 3, 3, 3, 3, 2, 2)
+    """Taps of each convolution."""
+    conv_strides: Sizes = (5, 2, 2, 2, 2, 2, 2)
+    """Of each convolution; their product is the samples of a frame."""
     conv_bias: bool = False
-    conv_norm: str = "group"  # "group": norm of each channel over time, after the first conv | "layer": after each conv
-    embed_dim: int = 768
-    head_dim: int = 64
-    num_heads: tuple[int, ...] = (12,) * 12  # 0: of the layer's attention only the bias of its output is left
-    ffn_dim: tuple[int, ...] = (3072,) * 12  # 0 likewise
-    pos_conv_kernel: int = 128  # of each positional convolution
-    pos_conv_groups: int = 16
-    pos_conv_depth: int = 1  # 5 in data2vec
-    pos_conv_fixed: str = "groups"  # as embed_dim shrinks: the number of "groups" (HuBERT), or the "group_dim" of each
+    """Whether the convolutions have biases."""
+    conv_norm: Literal["group", "layer"] = "group"
+    """group: norm of each channel over time, after the first convolution; layer: after each convolution."""
+    embed_dim: Positive = 768
+    """Width of the Transformer."""
+    head_dim: Positive = 64
+    """Width of an attention head."""
+    num_heads: PerLayer = (12,) * 12
+    """Of each layer; 0: of the layer's attention only the bias of its output is left."""
+    ffn_dim: PerLayer = (3072,) * 12
+    """Units of each layer's FFN; 0 likewise."""
+    pos_conv_kernel: Positive = 128
+    """Taps of each positional convolution."""
+    pos_conv_groups: Positive = 16
+    """Groups of each positional convolution."""
+    pos_conv_depth: Positive = 1
+    """How many positional convolutions; 5 in data2vec."""
+    pos_conv_fixed: Literal["groups", "group_dim"] = "groups"
+    """What stays as embed_dim shrinks: the number of groups (HuBERT), or the channels of each (group_dim)."""
     norm_first: bool = False
+    """Norms before attention and FFN (Large) instead of behind them."""
     normalize_waveform: bool = False
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    ffn_dropout: float = 0.0
-    layers: tuple[int, ...] | None = None  # a subnet: which layers of its parent these are
+    """Whether audio is brought to zero mean and unit variance first."""
+    dropout: Dropout = 0.1
+    """Of the residual branches."""
+    attention_dropout: Dropout = 0.1
+    """Of the attention weights."""
+    ffn_dropout: Dropout = 0.0
+    """Between the two layers of the FFN."""
+    layers: tuple[int, ...] | None = None
+    """Of a subnet: which layers of its parent these are."""
 
     def __post_init__(self) -> None:
         _lists_to_tuples(self)
-        problems = list(_config_problems(self))
-        if problems:
-            raise ValueError("HubertConfig: " + "; ".join(problems))
+        super().__post_init__()
+
+    def problems(self) -> Iterator[str]:
+        convs = ("conv_channels", "conv_kernels", "conv_strides")
+        counts = [len(getattr(self, key)) for key in convs]
+        if len(set(counts)) > 1:
+            yield f"{', '.join(convs)}: need one value per convolution each, got {counts} values"
+        heads, ffns = len(self.num_heads), len(self.ffn_dim)
+        if heads != ffns:
+            yield f"num_heads, ffn_dim: need one value per layer each, got {heads} and {ffns} values"
+        if self.embed_dim % self.pos_conv_groups:
+            yield f"embed_dim: must be a multiple of pos_conv_groups={self.pos_conv_groups}, got {self.embed_dim}"
+        if self.layers is not None:
+            if len(self.layers) != heads:
+                yield f"layers: needs one index per layer, got {len(self.layers)} for {heads} layers"
+            if list(self.layers) != sorted(set(self.layers)) or (self.layers and self.layers[0] < 0):
+                yield f"layers: must be rising indices from 0 up, got {self.layers}"
 
     @classmethod
     def base(cls) -> HubertConfig:
@@ -134,36 +172,3 @@ class HubertConfig:
     def __repr__(self) -> str:
         values = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
         return f"HubertConfig({', '.join(f'{k}={brief(v) if isinstance(v, tuple) else repr(v)}' for k, v in values)})"
-
-
-def _config_problems(c: HubertConfig) -> Iterator[str]:
-    convs = ("conv_channels", "conv_kernels", "conv_strides")
-    for key in convs:
-        value = getattr(c, key)
-        if not value or min(value) < 1:
-            yield f"{key}: needs one positive integer or more, got {value}"
-    for key in ("num_heads", "ffn_dim"):
-        value = getattr(c, key)
-        if not value or min(value) < 0:
-            yield f"{key}: needs an integer from 0 up for every layer, got {value}"
-    if len({len(getattr(c, key)) for key in convs}) > 1:
-        counts = [len(getattr(c, key)) for key in convs]
-        yield f"{', '.join(convs)}: need one value per convolution each, got {counts} values"
-    if len(c.num_heads) != len(c.ffn_dim):
-        yield f"num_heads, ffn_dim: need one value per layer each, got {len(c.num_heads)} and {len(c.ffn_dim)} values"
-    for key in ("embed_dim", "head_dim", "pos_conv_kernel", "pos_conv_groups", "pos_conv_depth"):
-        if getattr(c, key) < 1:
-            yield f"{key}: must be positive, got {getattr(c, key)}"
-    if c.pos_conv_groups > 0 and c.embed_dim % c.pos_conv_groups:
-        yield f"embed_dim: must be a multiple of pos_conv_groups={c.pos_conv_groups}, got {c.embed_dim}"
-    for key, choices in {"conv_norm": ("group", "layer"), "pos_conv_fixed": ("groups", "group_dim")}.items():
-        if getattr(c, key) not in choices:
-            yield f"{key}: must be one of {', '.join(choices)}, got {getattr(c, key)!r}"
-    for key in ("dropout", "attention_dropout", "ffn_dropout"):
-        if not 0 <= getattr(c, key) < 1:
-            yield f"{key}: must be at least 0 and below 1, got {getattr(c, key)}"
-    if c.layers is not None:
-        if len(c.layers) != len(c.num_heads):
-            yield f"layers: needs one index per layer, got {len(c.layers)} for {len(c.num_heads)} layers"
-        if list(c.layers) != sorted(set(c.layers)) or (c.layers and c.layers[0] < 0):
-            yield f"layers: must be rising indices from 0 up, got {c.layers}"

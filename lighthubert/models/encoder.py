@@ -80,7 +80,7 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """Positional convolution and the layers."""
 
-    checkpoint_layers = False  # recompute each layer in the backward pass instead of keeping its activations
+    recompute = False  # each layer in the backward pass, instead of keeping its activations
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -129,9 +129,21 @@ class Encoder(nn.Module):
         return states, ffn_outputs
 
     def _run(self, layer: nn.Module, x: Tensor, keys: Tensor | None) -> tuple[Tensor, Tensor]:
-        if not (self.checkpoint_layers and self.training):
+        if not (self.recompute and self.training):
             return layer(x, keys)
         # The parameters go in as arguments: inside a supernet's functional_call they are not the layer's own any more
         # by the time that backward runs the layer again.
         params = dict(layer.named_parameters())
         return checkpoint(lambda p, y, k: functional_call(layer, p, (y, k)), params, x, keys, use_reentrant=False)
+
+
+def recompute_layers(model: nn.Module) -> None:
+    """Let every HuBERT in a model recompute its layers in the backward pass: less memory, more time, the same numbers.
+
+    Raises ValueError for a model without one.
+    """
+    encoders = [module for module in model.modules() if isinstance(module, Encoder)]
+    if not encoders:
+        raise ValueError(f"train: checkpoint_layers: {type(model).__name__} has no layers to recompute")
+    for encoder in encoders:
+        encoder.recompute = True

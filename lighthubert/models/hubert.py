@@ -46,15 +46,6 @@ class Hubert(nn.Module):
         if not self.mask_embed.is_meta:
             self.reset_parameters()
 
-    @property
-    def checkpoint_layers(self) -> bool:
-        """Recompute each layer in the backward pass instead of keeping its activations."""
-        return self.encoder.checkpoint_layers
-
-    @checkpoint_layers.setter
-    def checkpoint_layers(self, value: bool) -> None:
-        self.encoder.checkpoint_layers = value
-
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Initialise as HuBERT's pre-training does (normal .02 for matrices, Kaiming for convolutions)."""

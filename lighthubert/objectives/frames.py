@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from lighthubert.data import Batch, stream
 from lighthubert.models import HubertConfig, num_frames, span_mask, valid_mask
+from lighthubert.schema import POSITIVE, SHARE, Checked
 
 
 @dataclass(frozen=True)
-class FrameConfig:
+class FrameConfig(Checked):
     """Span masks, and the weight of masked and of unmasked frames in the loss, a weighted mean over frames."""
 
-    mask_prob: float = 0.65
-    mask_length: int = 10
+    mask_prob: Annotated[float, SHARE] = 0.65
+    """Share of frames that the spans would cover if they did not overlap."""
+    mask_length: Annotated[int, POSITIVE] = 10
+    """Frames of a span."""
     masked_weight: float = 1.0
+    """Of each masked frame in the loss."""
     unmasked_weight: float = 0.0
+    """Of each other frame in the loss."""
 
-    def __post_init__(self) -> None:
-        problems = []
-        if not 0 <= self.mask_prob <= 1:
-            problems.append(f"mask_prob: must lie within 0 and 1, got {self.mask_prob}")
-        if self.mask_length < 1:
-            problems.append(f"mask_length: must be positive, got {self.mask_length}")
+    def problems(self) -> Iterator[str]:
         if min(self.masked_weight, self.unmasked_weight) < 0 or self.masked_weight + self.unmasked_weight == 0:
             both = f"{self.masked_weight} and {self.unmasked_weight}"
-            problems.append(f"masked_weight, unmasked_weight: must not be negative nor both zero, got {both}")
-        if problems:
-            raise ValueError("; ".join(problems))
+            yield f"masked_weight, unmasked_weight: must not be negative nor both zero, got {both}"
 
 
 @dataclass(frozen=True)
-class MaskConfig:
+class MaskConfig(Checked):
     """What fine-tuning hides of a clip: spans of frames, and spans of channels of the front-end's projection.
 
     A probability of 0 hides nothing. wav2vec 2.0 and HuBERT: .65 to .75 of frames, .5 of channels in spans of 64.
     """
 
-    time_prob: float = 0.0
-    time_length: int = 10
-    channel_prob: float = 0.0
-    channel_length: int = 64
-
-    def __post_init__(self) -> None:
-        problems = []
-        for key in ("time_prob", "channel_prob"):
-            if not 0 <= getattr(self, key) <= 1:
-                problems.append(f"{key}: must lie within 0 and 1, got {getattr(self, key)}")
-        for key in ("time_length", "channel_length"):
-            if getattr(self, key) < 1:
-                problems.append(f"{key}: must be positive, got {getattr(self, key)}")
-        if problems:
-            raise ValueError("; ".join(problems))
+    time_prob: Annotated[float, SHARE] = 0.0
+    """Share of frames that the spans would cover if they did not overlap."""
+    time_length: Annotated[int, POSITIVE] = 10
+    """Frames of a span."""
+    channel_prob: Annotated[float, SHARE] = 0.0
+    """Share of channels that the spans would cover if they did not overlap."""
+    channel_length: Annotated[int, POSITIVE] = 64
+    """Channels of a span."""
 
 
 def draw_masks(batch: Batch, net: HubertConfig, config: MaskConfig, seed: int) -> tuple[Tensor, Tensor]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from lighthubert.schema import Checked
+
 
 @dataclass(frozen=True)
-class DistanceConfig:
+class DistanceConfig(Checked):
     """A weighted sum of distances: L1 (LightHuBERT), squared L2, and 1 - cosine (DistilHuBERT mixes L1 and cosine)."""
 
     l1: float = 1.0
+    """Weight of the mean absolute difference."""
     l2: float = 0.0
+    """Weight of the mean squared difference."""
     cosine: float = 0.0
+    """Weight of 1 - the cosine."""
 
-    def __post_init__(self) -> None:
+    def problems(self) -> Iterator[str]:
         if min(self.l1, self.l2, self.cosine) < 0 or self.l1 + self.l2 + self.cosine == 0:
-            raise ValueError(
-                f"l1, l2, cosine: must not be negative nor all zero, got {self.l1}, {self.l2}, {self.cosine}"
-            )
+            yield f"l1, l2, cosine: must not be negative nor all zero, got {self.l1}, {self.l2}, {self.cosine}"
 
 
 def distance(prediction: Tensor, target: Tensor, config: DistanceConfig) -> Tensor:

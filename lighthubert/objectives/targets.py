@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,33 +14,26 @@ from torch import Tensor
 from lighthubert.elastic import Subnet, Supernet
 from lighthubert.models import HubertConfig, HubertOutput, valid_mask
 from lighthubert.models.frontend import standardize
+from lighthubert.schema import POSITIVE, Checked, Rule
 
 
 @dataclass(frozen=True)
-class TargetConfig:
+class TargetConfig(Checked):
     """LightHuBERT's released recipe averages the FFN outputs of the last 8 layers, taken before the residual add.
 
     How it normalises them is not known; "layer" is our choice.
     """
 
-    layers: int = 8  # how many of the teacher's last layers are averaged
-    tap: str = "ffn"  # "ffn": the FFN's output before the residual add | "layer": the layer's output
-    normalize: str = (
-        "layer"  # of each layer before the mean: "layer" per frame | "instance" per channel over time | "none"
+    layers: Annotated[int, POSITIVE] = 8
+    """So many of the teacher's last layers are averaged."""
+    tap: Literal["ffn", "layer"] = "ffn"
+    """What of a layer: the FFN's output before the residual add, or the layer's output."""
+    normalize: Literal["layer", "instance", "none"] = "layer"
+    """Of each layer before the mean: per frame (layer), per channel over time (instance), or not at all."""
+    pairs: Annotated[list[int], Rule("layers count from 1", lambda x: not x or min(x) >= 1)] = field(
+        default_factory=list
     )
-    pairs: list[int] = field(default_factory=list)  # instead of the mean: teacher layers that the same layers predict
-
-    def __post_init__(self) -> None:
-        problems = []
-        for key, choices in {"tap": ("ffn", "layer"), "normalize": ("layer", "instance", "none")}.items():
-            if getattr(self, key) not in choices:
-                problems.append(f"{key}: must be one of {', '.join(choices)}, got {getattr(self, key)!r}")
-        if self.layers < 1:
-            problems.append(f"layers: must be positive, got {self.layers}")
-        if self.pairs and min(self.pairs) < 1:
-            problems.append(f"pairs: layers count from 1, got {list(self.pairs)}")
-        if problems:
-            raise ValueError("; ".join(problems))
+    """Instead of the mean: layers of the teacher that the same layers predict, one by one."""
 
     def check(self, teacher: HubertConfig, student: HubertConfig) -> None:
         """Raises ValueError if the nets do not have these layers."""

@@ -53,15 +53,6 @@ class TaskModel(nn.Module):
         self.hubert, self.task, self.vocabulary = hubert, task, vocabulary
         self.head = TaskHead(hubert.config.embed_dim, hubert.config.num_layers, len(vocabulary), task)
 
-    @property
-    def checkpoint_layers(self) -> bool:
-        """Recompute each layer in the backward pass instead of keeping its activations."""
-        return self.hubert.checkpoint_layers
-
-    @checkpoint_layers.setter
-    def checkpoint_layers(self, value: bool) -> None:
-        self.hubert.checkpoint_layers = value
-
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
                 channel_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
         """As Hubert's -> logits (B, T, V) or (B, V), valid frames (B,)."""

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from lighthubert.data import Batch
 from lighthubert.models import Hubert
+from lighthubert.runtime.files import replacing
 
 HOP = 320  # samples per frame
 
@@ -26,11 +26,11 @@ def layer_features(net: Hubert, waveform: Tensor, layer: int) -> Tensor:
     return net(waveform[None]).hidden_states[layer][0].float()
 
 
-def fit_kmeans(features: Iterable[Tensor], num_units: int, seed: int) -> np.ndarray:
+def fit_kmeans(features: Sequence[np.ndarray], num_units: int, seed: int) -> np.ndarray:
     """Cluster the frames of several clips, each (T, D), into centres (K, D) float32; ValueError for too few frames."""
     from sklearn.cluster import MiniBatchKMeans
 
-    frames = np.concatenate([f.numpy() for f in features])
+    frames = np.concatenate(features)
     if len(frames) < num_units:
         raise ValueError(f"units.num_units: {num_units} units need as many frames, the clips have {len(frames)}")
     kmeans = MiniBatchKMeans(num_units, batch_size=8192, max_iter=25, n_init=3, random_state=seed)
@@ -57,9 +57,8 @@ class UnitLabels:
         """Atomic: a run that is killed meanwhile begins this file anew."""
         units = list(clips)
         offsets = np.cumsum([0, *map(len, units)])
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, units=np.concatenate(units), offsets=offsets)
-        os.replace(temporary, path)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, units=np.concatenate(units), offsets=offsets)
 
     def of(self, batch: Batch) -> Tensor:
         """(B, T) int64, the units of a batch's crops; -100 where a clip has ended."""
@@ -106,6 +105,5 @@ def read_about(path: Path) -> dict[str, object]:
 
 def save_centres(path: Path, centres: np.ndarray, about: dict[str, object]) -> None:
     """Write centres with what they cluster: units, clips and seed. Atomic."""
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, centres=centres, about=np.array(json.dumps(about)))
-    os.replace(temporary, path)
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, centres=centres, about=np.array(json.dumps(about)))

@@ -7,15 +7,14 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from lighthubert.data import Batch, Manifest, ManifestError
-from lighthubert.schema import parse
+from lighthubert.schema import Checked, at_least, parse
 
-KINDS, TOKENS, LAYERS = ("ctc", "classify"), ("characters", "subwords"), ("last", "weighted")
 BLANK, SPACE = "<blank>", "▁"  # the first token of CTC; what begins, or stands between, words
 PAD = -1  # of label tables
 
@@ -23,33 +22,21 @@ logger = logging.getLogger("lighthubert")
 
 
 @dataclass(frozen=True)
-class TaskConfig:
-    """What a net learns from labelled clips.
+class TaskConfig(Checked):
+    """What a net learns from labelled clips. Clips without a label are left out."""
 
-    kind: "ctc", the text of a clip, or "classify", its class. column: of the manifests, where texts or classes are.
-    where: only clips whose other columns say this, such as {language: en}; clips without a label are left out anyway.
-    tokens: what CTC spells texts with, "characters", or "subwords" (so many byte-pair pieces, trained on the texts).
-    layers: the head sees the "last" hidden state, or a "weighted" sum of all, whose weights it learns.
-    """
-
-    kind: str = "ctc"
+    kind: Literal["ctc", "classify"] = "ctc"
+    """The text of a clip (ctc), or its class (classify)."""
     column: str = "transcript"
+    """Of the manifests, where texts or classes are."""
     where: dict[str, str] = field(default_factory=dict)
-    tokens: str = "characters"
-    num_subwords: int = 1000
-    layers: str = "last"
-
-    def __post_init__(self) -> None:
-        choices = {"kind": KINDS, "tokens": TOKENS, "layers": LAYERS}
-        problems = [
-            f"{key}: must be one of {', '.join(allowed)}, got {getattr(self, key)!r}"
-            for key, allowed in choices.items()
-            if getattr(self, key) not in allowed
-        ]
-        if self.num_subwords < 2:
-            problems.append(f"num_subwords: must be at least 2, got {self.num_subwords}")
-        if problems:
-            raise ValueError("; ".join(problems))
+    """Only clips whose other columns say this, such as {language: en}."""
+    tokens: Literal["characters", "subwords"] = "characters"
+    """What CTC spells texts with; subwords are byte-pair pieces, trained on the texts."""
+    num_subwords: Annotated[int, at_least(2)] = 1000
+    """So many of them."""
+    layers: Literal["last", "weighted"] = "last"
+    """The head sees the last hidden state, or a weighted sum of all, whose weights it learns."""
 
 
 @dataclass(frozen=True)

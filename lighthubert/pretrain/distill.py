@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,16 +18,14 @@ from lighthubert.elastic import Subnet, Supernet
 from lighthubert.models import Arch, Hubert, HubertOutput, num_frames, valid_mask
 from lighthubert.objectives import distance, draw_mask, frame_weights, predictions, targets
 from lighthubert.pretrain.recipe import Distill
-from lighthubert.train.plots import loss_curves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from lighthubert.runtime.sums import Sums
+from lighthubert.train import Objective
 
 Targets = dict[str, Tensor]  # head's name -> (B, T, D)
 
 
-class Distillation:
-    """The objective of both stages; implements train.Objective."""
+class Distillation(Objective):
+    """The objective of both stages."""
 
     def __init__(self, supernet: Supernet, teacher: Hubert, recipe: Distill, valid: Manifest) -> None:
         self.model, self.teacher, self.recipe, self.valid = (
@@ -103,13 +99,10 @@ class Distillation:
         sums = [(distance(predicted[k], target[k], self.recipe.distance) * weights).sum() for k in predicted]
         return torch.stack(sums).mean()
 
-    def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
+    def evaluate(self, step: int, rank: int, world: int) -> Sums:
         """Distances on held-out clips: of clean speech over all frames, and of masked speech over masked frames."""
-        sums: dict[str, float] = defaultdict(float)
-        counts: dict[str, float] = defaultdict(float)
-        device = next(self.model.parameters()).device
-        batches = eval_batches(self.valid, self.recipe.data)
-        for batch in itertools.islice(batches, rank, None, world):
+        sums, device = Sums(), next(self.model.parameters()).device
+        for batch in eval_batches(self.valid, self.recipe.data, rank, world):
             mask, _ = self.weights(batch)
             batch, mask = batch.to(device), mask.to(device)
             output = self.teacher(batch.waveform, batch.lengths)
@@ -119,21 +112,16 @@ class Distillation:
                 subnet = self.model.subnet(arch)
                 for kind, masked, weights in (("clean", None, valid), ("masked", mask, valid * mask)):
                     output = self.model(batch.waveform, batch.lengths, subnet, masked)
-                    predicted = predictions(self.model, output, subnet, self.recipe.target)
-                    if not predicted:
-                        continue
-                    sums[f"{kind}_loss/{name}"] += float(self.distance(predicted, target, weights))
-                    counts[f"{kind}_loss/{name}"] += float(weights.sum())
-        return {key: (value, counts[key]) for key, value in sums.items()}
+                    if predicted := predictions(self.model, output, subnet, self.recipe.target):
+                        loss = float(self.distance(predicted, target, weights))
+                        sums.add(f"{kind}_loss/{name}", loss, float(weights.sum()))
+        return sums
 
     def describe(self) -> dict[str, str]:
         """The space and the measured archs."""
         rows = [f"| {name} | {millions(self.model, arch)} | `{arch}` |" for name, arch in self.archs.items()]
         table = "\n".join(["| arch | M parameters | sizes |", "|---|---|---|", *rows])
         return {"space": f"`{self.model.space}`", "archs": table}
-
-    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-        return {"held-out loss": loss_curves(history)} if len(history) > 1 else {}
 
 
 def take(batch: Batch, rows: list[int]) -> Batch:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lighthubert.train.plots import new_figure
+from lighthubert.runtime.plots import new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
 
 def stages(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figure:

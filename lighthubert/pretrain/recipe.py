@@ -2,126 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from lighthubert.data import DataConfig
 from lighthubert.models import HubertConfig
 from lighthubert.objectives import DistanceConfig, FrameConfig, TargetConfig
-from lighthubert.train import TrainConfig
+from lighthubert.schema import NOT_NEGATIVE, Checked, Count, Rule, at_least, some_of
+from lighthubert.train import TrainRecipe
 
-SHARES = ("nothing", "clips", "steps")
-SUBNETS = ("parent", "largest", "smallest", "random")
 MAX_UNITS = 2**16  # labels are kept as uint16
+FEW_ENOUGH = Rule(f"must be at most {MAX_UNITS}", lambda x: x <= MAX_UNITS)
+Subnets = Annotated[list[str], some_of("parent", "largest", "smallest", "random")]
 
 
-def seed_problems(seed: int) -> list[str]:
-    return [] if seed >= 0 else [f"seed: must not be negative, got {seed}"]
+@dataclass(frozen=True, kw_only=True)
+class Distill(TrainRecipe):
+    """One stage of distilling a supernet from a teacher. Stage 1 and stage 2 differ in `subnets` and `init`."""
 
-
-@dataclass(frozen=True)
-class Distill:
-    """One stage of distilling a supernet from a teacher: stage 1 and stage 2 differ in `subnets` and `init`.
-
-    run_dir: where everything of the run is written; the same command on the same folder resumes.
-    teacher: a file or folder of any known layout, or the name of a torchaudio bundle.
-    space: the name of a search space, a YAML file, or "init": that of the file `init`, which for a single net (an
-    extracted subnet, a pruned net) is this net alone. train_manifest, valid_manifest: TSV files.
-    init: where the weights start: "random", "teacher" (its slices), or a file (a supernet's or a HuBERT's).
-    head: the supernet's file that an extracted `init` was taken from, whose head then goes on too; else it starts anew.
-    order_by_importance: the units of `init` are sorted first, those that matter most in front, where small subnets are.
-    subnets: what a step trains: "parent" (the net that holds the weights), "largest", "smallest", "random".
-    share: "nothing": each of them sees all clips of every step; "clips": each sees its own part of a step's clips;
-    "steps": they take turns, one a step.
-    in_place: subnets after the first learn what the first one predicts instead of what the teacher says.
-    eval_archs: so many fixed random archs are measured on the held-out clips, beside the largest and the smallest.
-    """
-
-    run_dir: str
+    objective: Literal["distill"] = "distill"
+    """What is learnt; `units` has keys of its own."""
     teacher: str
+    """A file or folder of any known layout, or the name of a torchaudio bundle."""
     space: str
-    train_manifest: str
-    valid_manifest: str
-    train: TrainConfig
-    objective: str = "distill"
-    seed: int = 1
+    """The name of a search space, a YAML file, or `init`: that of the file `init`, which for a single net (an extracted
+    subnet, a pruned net) is this net alone."""
     init: str = "teacher"
+    """Where the weights start: random, teacher (its slices), or a file (a supernet's or a HuBERT's)."""
     head: str | None = None
+    """The supernet's file that an extracted `init` was taken from: its head goes on. Without it a new head starts."""
     order_by_importance: bool = False
-    subnets: list[str] = field(default_factory=lambda: ["largest", "smallest", "random", "random"])
-    share: str = "nothing"
+    """Sort the units of `init` first, those that matter most in front, where small subnets are."""
+    subnets: Subnets = field(default_factory=lambda: ["largest", "smallest", "random", "random"])
+    """What a step trains: the net that holds the weights (parent), and subnets of the space."""
+    share: Literal["nothing", "clips", "steps"] = "nothing"
+    """nothing: each of the subnets sees all clips of every step; clips: each sees its own part of a step's clips;
+    steps: they take turns, one a step."""
     in_place: bool = False
-    eval_archs: int = 3
-    data: DataConfig = field(default_factory=DataConfig)
+    """Subnets after the first learn what the first one predicts instead of what the teacher says."""
+    eval_archs: Annotated[int, NOT_NEGATIVE] = 3
+    """So many fixed random archs are measured on the held-out clips, beside the largest and the smallest."""
     frames: FrameConfig = field(default_factory=FrameConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     distance: DistanceConfig = field(default_factory=DistanceConfig)
 
-    def __post_init__(self) -> None:
-        problems = seed_problems(self.seed)
-        if not self.subnets or any(name not in SUBNETS for name in self.subnets):
-            problems.append(f"subnets: needs one or more of {', '.join(SUBNETS)}, got {list(self.subnets)}")
-        if self.share not in SHARES:
-            problems.append(f"share: must be one of {', '.join(SHARES)}, got {self.share!r}")
+    def problems(self) -> Iterator[str]:
         if self.in_place and (self.share != "nothing" or len(self.subnets) < 2):
-            problems.append("in_place: needs two subnets or more on the same clips (share: nothing)")
+            yield "in_place: needs two subnets or more on the same clips (share: nothing)"
         if self.order_by_importance and self.init == "random":
-            problems.append("order_by_importance: random weights (init: random) have no order")
+            yield "order_by_importance: random weights (init: random) have no order"
         if self.space == "init" and self.init in ("random", "teacher"):
-            problems.append(f"space: init: needs a file as init, got {self.init!r}")
+            yield f"space: init: needs a file as init, got {self.init!r}"
         if self.head and self.space != "init":
-            problems.append(f"head: goes with space: init, got space {self.space!r}")
-        if self.eval_archs < 0:
-            problems.append(f"eval_archs: must not be negative, got {self.eval_archs}")
-        if problems:
-            raise ValueError("; ".join(problems))
+            yield f"head: goes with space: init, got space {self.space!r}"
 
 
 @dataclass(frozen=True)
-class UnitConfig:
-    """k-means units of every frame.
-
-    source: "mfcc" (the first iteration), or a HuBERT's file whose hidden state `layer` is clustered (the next one).
-    fit_clips: so many random training clips are clustered.
-    """
+class UnitConfig(Checked):
+    """k-means units of every frame."""
 
     source: str = "mfcc"
-    layer: int = 0
-    num_units: int = 100
-    fit_clips: int = 2500
-
-    def __post_init__(self) -> None:
-        low = {"num_units": 2, "fit_clips": 1, "layer": 0}
-        values = {key: getattr(self, key) for key in low}
-        problems = [f"{key}: must be at least {low[key]}, got {n}" for key, n in values.items() if n < low[key]]
-        if self.num_units > MAX_UNITS:
-            problems.append(f"num_units: must be at most {MAX_UNITS}, got {self.num_units}")
-        if problems:
-            raise ValueError("; ".join(problems))
+    """mfcc (the first iteration), or a HuBERT's file, one of whose hidden states is clustered (the next iteration)."""
+    layer: Annotated[int, at_least(0)] = 0
+    """Which hidden state of the HuBERT."""
+    num_units: Annotated[int, at_least(2), FEW_ENOUGH] = 100
+    """So many units."""
+    fit_clips: Count = 2500
+    """So many random training clips are clustered."""
 
 
-@dataclass(frozen=True)
-class Units:
-    """HuBERT's own objective, to train a teacher from nothing: masked prediction of k-means units.
+@dataclass(frozen=True, kw_only=True)
+class Units(TrainRecipe):
+    """HuBERT's own objective, to train a teacher from nothing: masked prediction of k-means units."""
 
-    model: keys of HubertConfig. init: "random", or a HuBERT's file of these sizes, to go on from its weights.
-    Other keys as in Distill.
-    """
-
-    run_dir: str
-    train_manifest: str
-    valid_manifest: str
-    train: TrainConfig
-    objective: str = "units"
-    seed: int = 1
+    objective: Literal["units"] = "units"
+    """What is learnt; `distill` has keys of its own."""
     init: str = "random"
+    """random, or a HuBERT's file of the sizes of `model`, to go on from its weights."""
     model: HubertConfig = field(default_factory=HubertConfig)
     units: UnitConfig = field(default_factory=UnitConfig)
-    data: DataConfig = field(default_factory=DataConfig)
     frames: FrameConfig = field(default_factory=FrameConfig)
-
-    def __post_init__(self) -> None:
-        if problems := seed_problems(self.seed):
-            raise ValueError("; ".join(problems))
-
-
-SCHEMAS: dict[str, type[Distill] | type[Units]] = {"distill": Distill, "units": Units}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +19,10 @@ from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
 from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
 from lighthubert.pretrain.recipe import UnitConfig, Units
-from lighthubert.train.plots import loss_curves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from lighthubert.runtime import ranks
+from lighthubert.runtime.progress import track
+from lighthubert.runtime.sums import Sums
+from lighthubert.train import Objective
 
 logger = logging.getLogger("lighthubert")
 
@@ -42,12 +40,11 @@ class UnitModel(nn.Module):
         return self.head(self.hubert(waveform, lengths, mask).last_hidden_state)
 
 
-class MaskedUnits:
-    """Cross-entropy of every frame's unit, weighted by whether it is masked; implements train.Objective."""
+class MaskedUnits(Objective):
+    """Cross-entropy of every frame's unit, weighted by whether it is masked. labels: of "train" and "valid"."""
 
-    def __init__(self, model: UnitModel, recipe: Units, train: UnitLabels, valid: UnitLabels, clips: Manifest) -> None:
-        self.model, self.recipe, self.clips = model, recipe, clips
-        self.labels = {"train": train, "valid": valid}
+    def __init__(self, model: UnitModel, recipe: Units, labels: Mapping[str, UnitLabels], clips: Manifest) -> None:
+        self.model, self.recipe, self.labels, self.clips = model, recipe, labels, clips
 
     def frames(self, batch: Batch, split: str) -> tuple[Tensor, Tensor, Tensor]:
         """On the host: units (B, T), mask (B, T), weights in the loss (B, T)."""
@@ -72,12 +69,10 @@ class MaskedUnits:
     def entropy(self, logits: Tensor, units: Tensor) -> Tensor:
         return F.cross_entropy(logits.transpose(1, 2), units, reduction="none", ignore_index=-100)
 
-    def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
+    def evaluate(self, step: int, rank: int, world: int) -> Sums:
         """Cross-entropy of masked frames, accuracy of masked and of unmasked ones, on held-out clips."""
-        sums: dict[str, float] = defaultdict(float)
-        counts: dict[str, float] = defaultdict(float)
-        device = next(self.model.parameters()).device
-        for batch in itertools.islice(eval_batches(self.clips, self.recipe.data), rank, None, world):
+        sums, device = Sums(), next(self.model.parameters()).device
+        for batch in eval_batches(self.clips, self.recipe.data, rank, world):
             units, mask, _ = (t.to(device) for t in self.frames(batch, "valid"))
             batch = batch.to(device)
             logits = self.model(batch.waveform, batch.lengths, mask)
@@ -88,9 +83,8 @@ class MaskedUnits:
                 ("masked_accuracy/units", right, mask & known),
                 ("unmasked_accuracy/units", right, ~mask & known),
             ):
-                sums[name] += float(values[where].sum())
-                counts[name] += int(where.sum())
-        return {key: (value, counts[key]) for key, value in sums.items()}
+                sums.add(name, float(values[where].sum()), int(where.sum()))
+        return sums
 
     def describe(self) -> dict[str, str]:
         return {
@@ -98,46 +92,71 @@ class MaskedUnits:
             "units": f"{asdict(self.recipe.units)}, perplexity {self.labels['train'].perplexity():.1f}",
         }
 
-    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-        return {"held-out loss": loss_curves(history)} if len(history) > 1 else {}
+
+def read_source(config: UnitConfig) -> Hubert | None:
+    """The net whose hidden states are clustered, None for MFCC. Raises ValueError if it lacks the layer."""
+    if config.source == "mfcc":
+        return None
+    net = load_hubert(config.source).eval()
+    if config.layer > net.config.num_layers:
+        raise ValueError(f"units.layer: {config.source} has {net.config.num_layers} layers, got {config.layer}")
+    return net
 
 
-def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: Path, seed: int) -> dict[str, str]:
+def make_units(config: UnitConfig, net: Hubert | None, clips: Mapping[str, Manifest], folder: Path, seed: int,
+               device: torch.device) -> dict[str, UnitLabels]:  # fmt: skip
     """Cluster features of some training clips and label every clip; what a killed run has finished is kept.
 
-    Returns what the units depend on beside the recipe: the source's weights, since a file may change under its name.
+    net: as of `read_source`. clips: the manifests "train" and "valid". The ranks share the clips, each on its device.
     """
-    from rich.progress import track
+    features = Features(config, None if net is None else net.to(device), device)
+    content = {} if net is None else {"source_weights": digest(net)}
+    about = {**asdict(config), "seed": seed, **{name: m.digest for name, m in clips.items()}, **content}
+    centres_file = folder / "centres.npz"
+    if ranks.on_first(lambda: not centres_file.exists() or read_about(centres_file) != about):
+        rows = np.random.default_rng(seed).permutation(len(clips["train"]))[: config.fit_clips].tolist()
+        shares = features.of(clips["train"], rows, "features to cluster", lambda frames: frames.numpy())
+        ranks.on_first(lambda: _fit(shares, config.num_units, seed, centres_file, about))
+    with np.load(centres_file, allow_pickle=False) as file:
+        table = torch.from_numpy(file["centres"])
+    for name, manifest in clips.items():
+        path = folder / f"{name}.npz"
+        if ranks.on_first(lambda path=path: not path.exists()):  # type: ignore[misc]
+            rows = list(range(len(manifest)))
+            units = features.of(manifest, rows, f"units of {name} clips", lambda frames: assign(frames, table))
+            none = np.zeros(0, dtype=np.uint16)
+            ranks.on_first(lambda p=path, u=units: UnitLabels.write(p, (none if x is None else x for x in u)))  # type: ignore[misc]
+    return {name: UnitLabels(folder / f"{name}.npz") for name in clips}
 
-    folder.mkdir(parents=True, exist_ok=True)
-    net = None if config.source == "mfcc" else load_hubert(config.source).eval()
-    if net is not None and config.layer > net.config.num_layers:
-        raise ValueError(f"units.layer: {config.source} has {net.config.num_layers} layers, got {config.layer}")
 
-    def features(manifest: Manifest, row: int) -> Tensor | None:
+def _fit(frames: Sequence[np.ndarray | None], num_units: int, seed: int, path: Path, about: dict[str, Any]) -> None:
+    """Write the centres of a clustering; labels of other centres go."""
+    for old in path.parent.glob("*.npz"):
+        old.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_centres(path, fit_kmeans([f for f in frames if f is not None], num_units, seed), about)
+
+
+class Features:
+    """What is clustered of a clip: MFCC, or a hidden state of a net, (T, D)."""
+
+    def __init__(self, config: UnitConfig, net: Hubert | None, device: torch.device) -> None:
+        self.config, self.net, self.device = config, net, device
+
+    def of(self, manifest: Manifest, rows: Sequence[int], title: str,
+           view: Callable[[Tensor], np.ndarray]) -> list[np.ndarray | None]:  # fmt: skip
+        """What `view` makes of each clip's features, in the order of the rows, on rank 0 (elsewhere it is empty); None
+        for a clip that cannot be used. Each rank works on every world-th row."""
+        mine = [None if f is None else view(f) for f in
+                (self._clip(manifest, row) for row in track(rows[ranks.rank() :: ranks.world()], title))]  # fmt: skip
+        return ranks.interleave(mine)
+
+    def _clip(self, manifest: Manifest, row: int) -> Tensor | None:
         try:
             waveform = load_audio(manifest.file_path(row))
-            return mfcc(waveform) if net is None else layer_features(net, waveform, config.layer)
+            if self.net is None:
+                return mfcc(waveform)
+            return layer_features(self.net, waveform.to(self.device), self.config.layer).cpu()
         except (AudioError, ValueError) as error:
             logger.warning("no units for %s: %s", manifest.files[row], error)
             return None
-
-    centres_file = folder / "centres.npz"
-    content = {} if net is None else {"source_weights": digest(net)}
-    about = {**asdict(config), "seed": seed, "train": train.digest, "valid": valid.digest, **content}
-    if not centres_file.exists() or read_about(centres_file) != about:
-        for name in ("train", "valid"):  # labels of other centres
-            (folder / f"{name}.npz").unlink(missing_ok=True)
-        rows = np.random.default_rng(seed).permutation(len(train))[: config.fit_clips].tolist()
-        found = (features(train, row) for row in track(rows, "features to cluster"))
-        centres = fit_kmeans([f for f in found if f is not None], config.num_units, seed)
-        save_centres(centres_file, centres, about)
-    with np.load(centres_file, allow_pickle=False) as file:
-        table = torch.from_numpy(file["centres"])
-    for name, manifest in {"train": train, "valid": valid}.items():
-        path = folder / f"{name}.npz"
-        if not path.exists():
-            clips = (features(manifest, row) for row in track(range(len(manifest)), f"units of {name} clips"))
-            none = np.zeros(0, dtype=np.uint16)
-            UnitLabels.write(path, (none if f is None else assign(f, table) for f in clips))
-    return content

@@ -31,15 +31,6 @@ class GatedHubert(nn.Module):
         if not constraints:
             self.groups = {}
 
-    @property
-    def checkpoint_layers(self) -> bool:
-        """Recompute each layer in the backward pass instead of keeping its activations."""
-        return self.hubert.checkpoint_layers
-
-    @checkpoint_layers.setter
-    def checkpoint_layers(self, value: bool) -> None:
-        self.hubert.checkpoint_layers = value
-
     def subnet(self, step: int) -> Subnet:
         """The net that a step trains: a function of (seed, step)."""
         return self.gates.draw(step) if self.constraints else Subnet.full(self.hubert.config)

@@ -15,10 +15,10 @@ from lighthubert.prune.constraint import lagrangian
 from lighthubert.prune.model import GatedHubert
 from lighthubert.prune.plots import width_curves
 from lighthubert.prune.tasks import Task
-from lighthubert.train.plots import loss_curves
+from lighthubert.runtime.plots import loss_curves
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
 
 class Pruning:

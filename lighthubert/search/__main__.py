@@ -10,63 +10,76 @@ from pathlib import Path
 import torch
 
 from lighthubert.checkpoint import digest, load, load_hubert
-from lighthubert.config import make_recipe, write_yaml
+from lighthubert.config import Recipes, write_yaml
 from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
 from lighthubert.elastic import SearchSpace, Supernet
-from lighthubert.models import Arch
+from lighthubert.runtime import ranks
+from lighthubert.runtime.command import Work, run_job
+from lighthubert.runtime.fingerprint import fingerprint, require_same
+from lighthubert.search.budget import Budget
 from lighthubert.search.recipe import ProbeConfig, Search
 from lighthubert.search.report import report
-from lighthubert.search.run import Stopped, search
+from lighthubert.search.run import Found, Stopped, search
 from lighthubert.search.score import HeldOutLoss, ProbeError, draw_clips
-from lighthubert.train import distributed, run_job
 
 ABOUT = """\
 Find the best subnets of a supernet under a budget, without retraining: constrained evolution over the archs of its
 space, each scored by its distance from the teacher on held-out clips (or by a probe), beside random search and the
 uniform arch.
 
-  python -m lighthubert.search recipes/mini/search.yaml budget.macs=1.2e9
-What a recipe may say stands in lighthubert/search/recipe.py. Under torchrun, the ranks share the scoring.
+  lighthubert search recipes/mini/search.yaml budget.macs=1.2e9
+Under torchrun, the ranks share the scoring.
 The same command on the same run_dir resumes, or shows the result again. Ctrl-C stops; nothing is lost."""
 FREE = ("run_dir", "evaluations", "test_manifest", "test_seconds")  # no score depends on them
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_job("search", ABOUT, lambda path, values: make_recipe(path, values, Search), run, argv)
+    return run_job("search", ABOUT, Recipes(Search), prepare, argv)
 
 
-def run(recipe: Search, device: torch.device) -> None:
+def prepare(recipe: Search, device: torch.device) -> Work:
     supernet = load(recipe.supernet)
     if not isinstance(supernet, Supernet):
         raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
     supernet.to(device)
+    if set(recipe.budget) - {"milliseconds"}:  # what is known without a measurement
+        Budget(supernet.space, {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"})
     score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, supernet)
     score = score_on(recipe.valid_manifest, False)
 
-    def score_of(arch: Arch) -> float:
-        return score(supernet.sample(arch))
+    def run() -> None:
+        best = find(recipe, supernet, score)
+        if best is not None and ranks.rank() == 0:
+            write_yaml(Path(recipe.run_dir) / "config.yaml", recipe)  # more evaluations, perhaps
+            test = score_on(recipe.test_manifest, True) if recipe.test_manifest else None
+            report(best, Path(recipe.run_dir), score.name, supernet, test)
 
+    limits = ", ".join(f"{name} at most {limit:g}" for name, limit in recipe.budget.items())
+    return Work([f"{recipe.supernet}: {supernet.space}", f"budget: {limits}", f"score: {score.name}",
+                 f"{recipe.evaluations} archs by evolution, as many at random, in {recipe.run_dir}"], run)  # fmt: skip
+
+
+def find(recipe: Search, supernet: Supernet, score: HeldOutLoss | ProbeError) -> Found | None:
+    """Search, or go on searching; None if it was asked to stop."""
     # A file may change under its name: the scores are of these weights and clips.
     content = {"supernet": digest(supernet), **score.content}
     same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | content
     run_dir, latency = Path(recipe.run_dir), None
+    if ranks.rank() == 0 and not (run_dir / "scored.jsonl").exists():
+        write_yaml(run_dir / "config.yaml", recipe)
     if "milliseconds" in recipe.budget or recipe.latency:
         conditions = recipe.latency or Conditions()
-        latency = distributed.on_first(lambda: latency_of(run_dir, supernet.space, conditions))
+        latency = ranks.on_first(lambda: latency_of(run_dir, supernet.space, conditions))
         same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        found = search(supernet.space, recipe.budget, score_of, **size, path=run_dir / "scored.jsonl", recipe=same,
-                       latency=latency)  # fmt: skip
+        return search(supernet.space, recipe.budget, lambda arch: score(supernet.sample(arch)), **size,
+                      path=run_dir / "scored.jsonl", recipe=same, latency=latency)  # fmt: skip
     except Stopped:
-        if distributed.rank() == 0:
+        if ranks.rank() == 0:
             print(f"{run_dir}: stopped; the same command goes on")
-        return
-    if distributed.rank() == 0:
-        write_yaml(run_dir / "config.yaml", asdict(recipe))
-        test = score_on(recipe.test_manifest, True) if recipe.test_manifest else None
-        report(found, run_dir, score.name, supernet, test)
+        return None
 
 
 ScoreOn = Callable[[str, bool], HeldOutLoss | ProbeError]  # a manifest, and whether it is for the report alone
@@ -95,11 +108,10 @@ def latency_of(run_dir: Path, space: SearchSpace, conditions: Conditions) -> Lat
     path = run_dir / "latency.json"
     if not path.exists():
         Latency.here(space, conditions).save(path)
-    found = Latency.load(path, space)
-    if changed := [(k, v) for k, v in asdict(conditions).items() if found.described.get(k) != v]:
-        told = "; ".join(f"{key}: {found.described.get(key)!r} there, now {value!r}" for key, value in changed)
-        raise ValueError(f"{path}: latency under other conditions ({told}); give another run_dir")
-    return found
+    latency = Latency.load(path, space)
+    before = {key: latency.described.get(key) for key in asdict(conditions)}
+    require_same(path, fingerprint(before), fingerprint(asdict(conditions)))
+    return latency
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.search.budget import MUTATION, Budget
 from lighthubert.search.predict import Predictor
-from lighthubert.train import distributed
+from lighthubert.runtime import ranks
 
 Score = Callable[[Sequence[Arch]], np.ndarray]  # archs -> (N,), lower is better
 CROWD, STEPS = 40, 10  # of the evolution by predicted scores, between two generations that are scored
@@ -43,7 +43,7 @@ def evolve(space: SearchSpace, budget: Budget, score: Score, generations: int, p
             drawn = [arch for arch in budget.draw(4 * population, rng) if arch not in scored]
             archs = list(dict.fromkeys([*new, *drawn]))[:population]
         else:  # ranks might round a regression differently, so one of them speaks for all
-            archs = distributed.on_first(partial(_propose, space, budget, scored, population, rng))
+            archs = ranks.on_first(partial(_propose, space, budget, scored, population, rng))
         if not archs:
             return
         scored |= dict(zip(archs, score(archs).tolist(), strict=True))

@@ -18,7 +18,10 @@ import numpy as np
 from lighthubert.cost import Latency, costs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
-from lighthubert.train import StateError, distributed
+from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import StateError
+from lighthubert.runtime.fingerprint import fingerprint, require_same
+from lighthubert.runtime.files import write_text
 
 COLUMNS = ("params", "macs")  # costs that are kept beside every score
 CHUNK = 4  # archs that a rank scores before they are written down
@@ -52,18 +55,18 @@ class Record:
         self.space, self.score, self.path, self.latency = space, score, path, latency
         self.names = list(dict.fromkeys([*COLUMNS, *names, *(["milliseconds"] if latency else [])]))
         self.on_scored: Callable[[int], None] = lambda number: None
-        known = distributed.on_first(lambda: _read(path, recipe)) if path else []
+        known = ranks.on_first(lambda: _read(path, recipe)) if path else []
         self.scored = {row.arch: row for row in known}
 
     def __call__(self, archs: Sequence[Arch], origin: str) -> np.ndarray:
         """(N,) the scores."""
         new = [arch for arch in dict.fromkeys(archs) if arch not in self.scored]
-        rank, world = distributed.rank(), distributed.world()
+        rank, world = ranks.rank(), ranks.world()
         for start in range(0, len(new), CHUNK * world):
             chunk = new[start : start + CHUNK * world]
             mine = [float(self.score(arch)) for arch in chunk[rank::world]]
             found = {
-                chunk[r + i * world]: s for r, part in enumerate(distributed.gather(mine)) for i, s in enumerate(part)
+                chunk[r + i * world]: s for r, part in enumerate(ranks.gather(mine)) for i, s in enumerate(part)
             }
             self._add(chunk, [found[arch] for arch in chunk], origin)
             self.on_scored(len(chunk))
@@ -77,7 +80,7 @@ class Record:
                 raise ValueError(f"the score of {arch} is {score}; it must be a finite number, lower is better")
             rows.append(Scored(arch, score, {name: table[name][i].item() for name in self.names}, origin))
             self.scored[arch] = rows[-1]
-        if self.path and distributed.rank() == 0:
+        if self.path and ranks.rank() == 0:
             with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(row.to_dict()) + "\n" for row in rows)
 
@@ -92,15 +95,12 @@ def _read(path: Path, recipe: Mapping[str, Any]) -> list[Scored]:
     lines = whole.splitlines()
     if not lines:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(head + "\n", encoding="utf-8")
+        write_text(path, head + "\n")
         return []
     try:
         before = json.loads(lines[0])["search"]
         rows = [Scored.from_dict(json.loads(line)) for line in lines[1:]]
     except (ValueError, KeyError, TypeError) as error:
         raise StateError(f"{path}: not the record of a search ({error}); move it away to start anew") from error
-    wanted = json.loads(head)["search"]
-    if changed := [key for key in wanted if before.get(key) != wanted[key]]:
-        told = "; ".join(f"{key}: {before.get(key)!r} there, now {wanted[key]!r}" for key in changed)
-        raise StateError(f"{path}: scores of another search ({told}); give another run_dir")
+    require_same(path, fingerprint(before), fingerprint(json.loads(head)["search"]))
     return rows

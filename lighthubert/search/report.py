@@ -15,7 +15,7 @@ from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
 UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMACs / 10 s"), "superb_macs": (1e9, "GMACs, SUPERB"),
          "megabytes": (1, "MB, float16"), "milliseconds": (1, "ms")}  # fmt: skip
@@ -72,7 +72,7 @@ def axes(found: Found) -> list[str]:
 
 def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
     """Score against each cost: all scored archs, the front, and the rows of the table."""
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
     costs = axes(found)
     figure = Figure(figsize=(5.6 * len(costs), 4.4), layout="constrained")
@@ -98,7 +98,7 @@ def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
 
 def widths(space: SearchSpace, front: Sequence[Scored]) -> Figure:
     """What the archs of a front have in common: each width as a share of the largest one, the cheapest arch left."""
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
     rows, labels = _shares(space, [row.arch for row in front])
     figure = Figure(figsize=(max(6.4, 0.12 * len(front) + 3), 0.24 * len(labels) + 1.6), layout="constrained")

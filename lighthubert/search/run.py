@@ -15,9 +15,9 @@ from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.search.budget import Budget
 from lighthubert.search.record import Record, Scored
-from lighthubert.train import distributed
-from lighthubert.train.progress import ProgressLine
-from lighthubert.train.stop import StopRequest
+from lighthubert.runtime import ranks
+from lighthubert.runtime.progress import ProgressLine
+from lighthubert.runtime.stop import StopRequest
 
 
 class Stopped(Exception):
@@ -109,7 +109,7 @@ class _progress:
 
     def __init__(self, record: Record, total: int, stop: StopRequest) -> None:
         self.record, self.stop, self.known = record, stop, len(record.scored)
-        self.line = ProgressLine(self.known, total) if distributed.rank() == 0 else None
+        self.line = ProgressLine(self.known, total) if ranks.rank() == 0 else None
 
     def __enter__(self) -> None:
         self.record.on_scored = self.scored
@@ -122,5 +122,5 @@ class _progress:
         if self.line:
             best = min(row.score for row in self.record.scored.values())
             self.line.update(len(self.record.scored), f"best {best:.4f}")
-        if distributed.any_rank(bool(self.stop.signal)):
+        if ranks.any_rank(bool(self.stop.signal)):
             raise Stopped

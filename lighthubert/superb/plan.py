@@ -17,7 +17,8 @@ from lighthubert.superb.benchmark import BENCHMARK, FOLDS, Benchmark
 from lighthubert.superb.package import CHECKOUT, LaunchError
 from lighthubert.superb.recipe import Net, Sweep, TaskConfig
 from lighthubert.superb.upstream import UpstreamError, lighthubert
-from lighthubert.train.state import fingerprint, require_same, write_text
+from lighthubert.runtime.files import write_text
+from lighthubert.runtime.fingerprint import fingerprint, require_same
 
 OPEN_SECTIONS = ("optimizer", "scheduler", "specaug")  # s3prl hands their keys on to whatever they name
 

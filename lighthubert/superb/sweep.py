@@ -12,14 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from lighthubert.config import read_recipe, write_yaml
+from lighthubert.config import Recipes, write_yaml
 from lighthubert.superb.package import find_s3prl
 from lighthubert.superb.plan import Job, plan, result_of, row_of
 from lighthubert.superb.recipe import Reference, Sweep
 from lighthubert.superb.table import write_tables
-from lighthubert.train import locked
-from lighthubert.train.progress import ProgressLine
-from lighthubert.train.state import write_text
+from lighthubert.runtime.files import locked, write_text
+from lighthubert.runtime.progress import ProgressLine
 
 ABOUT = """\
 Train and evaluate SUPERB tasks on many nets, in parallel processes, and compare the nets in a table.
@@ -44,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="replaces a value of the recipe")
     args = parser.parse_args(argv)
     try:
-        recipe = read_recipe(args.recipe, args.overrides, Sweep)
-        reference = None if recipe.reference is None else read_recipe(recipe.reference, [], Reference)
+        recipe = Recipes(Sweep).read(args.recipe, args.overrides)
+        reference = None if recipe.reference is None else Recipes(Reference).read(recipe.reference, [])
         package = find_s3prl(os.environ.get("S3PRL_ROOT"))
         with locked(Path(recipe.run_dir)):
             return sweep(recipe, plan(recipe, package), reference)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from lighthubert.superb.benchmark import BENCHMARK, Metric
 from lighthubert.superb.plan import Job
 from lighthubert.superb.recipe import Bounds, Reference
-from lighthubert.train.plots import new_figure
-from lighthubert.train.state import write_text
+from lighthubert.runtime.plots import new_figure
+from lighthubert.runtime.files import write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
 Scores = Mapping[str, Mapping[str, float]]  # task -> metric's label -> value
 

@@ -20,7 +20,7 @@ import torch
 
 from lighthubert.superb.corpora import watched
 from lighthubert.superb.plan import Job
-from lighthubert.train.state import write_text
+from lighthubert.runtime.files import write_text
 
 
 def perform(job: Job, s3prl: ModuleType) -> None:

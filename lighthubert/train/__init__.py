@@ -1,22 +1,18 @@
-"""The training loop that every job shares: distributed, precision, schedules, checkpoints, logs."""
+"""The training loop that every job shares: precision, schedules, checkpoints, logs."""
 
-from lighthubert.train import distributed
-from lighthubert.train.command import USER_ERRORS, run_job, train_recipe
-from lighthubert.train.config import TrainConfig
+from lighthubert.train.config import TrainConfig, TrainRecipe
 from lighthubert.train.job import TrainingError
-from lighthubert.train.loop import Objective, Result, run
-from lighthubert.train.state import StateError, locked
+from lighthubert.train.loop import Result, run
+from lighthubert.train.objective import Objective
+from lighthubert.train.recipe import about_training, train_recipe
 
 __all__ = [
-    "USER_ERRORS",
     "Objective",
     "Result",
-    "StateError",
     "TrainConfig",
+    "TrainRecipe",
     "TrainingError",
-    "distributed",
-    "locked",
+    "about_training",
     "run",
-    "run_job",
     "train_recipe",
 ]

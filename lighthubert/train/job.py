@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,16 +13,22 @@ import torch
 from torch import Tensor
 
 from lighthubert.data import SAMPLE_RATE
-from lighthubert.train import distributed, optim, state
-from lighthubert.train.config import TrainConfig
+from lighthubert.models import recompute_layers
+from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.fingerprint import fingerprint, require_same
+from lighthubert.runtime.sums import Sums
+from lighthubert.train import optim
+from lighthubert.train.checkpoints import Checkpoints
+from lighthubert.train.config import FREE_KEYS, TrainConfig
 from lighthubert.train.log import Log, write_evals
+from lighthubert.train.objective import Objective
 
 if TYPE_CHECKING:
     from lighthubert.data import Batch, Reader
-    from lighthubert.train.loop import Objective
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """Too many steps in a row whose loss or gradient was not finite."""
 
 
@@ -45,7 +50,7 @@ class Job:
     def __init__(self, objective: Objective, reader: Reader, config: TrainConfig, run_dir: Path, seed: int,
                  recipe: Mapping[str, Any]) -> None:  # fmt: skip
         self.objective, self.reader, self.config, self.run_dir, self.seed = objective, reader, config, run_dir, seed
-        self.optimizer = optim.adamw(objective.model, config)
+        self.optimizer = optim.adamw(objective, config)
         self.parameters = optim.parameters(self.optimizer)
         self.device = self.parameters[0].device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
@@ -53,28 +58,27 @@ class Job:
         # (the student as its own teacher) would come back from it without a gradient.
         dtype = torch.float16 if config.precision == "fp16" else torch.bfloat16
         self.autocast = torch.autocast(self.device.type, dtype, config.precision != "fp32", cache_enabled=False)
-        self.checkpoints = state.Checkpoints(run_dir / "checkpoints", config.keep_last)
-        self.recipe = state.fingerprint({**recipe, "train": asdict(config), "seed": seed, "ranks": distributed.world()})
+        self.checkpoints = Checkpoints(run_dir, config.keep_last)
+        values = {**recipe, "train": asdict(config), "seed": seed, "ranks": ranks.world()}
+        self.recipe = fingerprint(values, FREE_KEYS)
         self.progress = Progress()
         self._clock = time.monotonic()
         if config.checkpoint_layers:
-            if not hasattr(objective.model, "checkpoint_layers"):
-                raise ValueError(f"train: checkpoint_layers: {type(objective.model).__name__} cannot do that")
-            objective.model.checkpoint_layers = True  # type: ignore[assignment]
+            recompute_layers(objective.model)
         objective.model.train()
 
     def resume(self) -> None:
         """Go to the newest whole checkpoint, if there is one, and drop what was told after it."""
-        path = distributed.on_first(self.checkpoints.newest)
+        path = ranks.on_first(self.checkpoints.newest)
         if path is not None:
-            saved = state.load(path)
-            state.require_same(self.run_dir, saved["recipe"], self.recipe)
+            saved = self.checkpoints.load(path)
+            require_same(self.run_dir, saved["recipe"], self.recipe)
             self.objective.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])
             self.reader.load_state_dict(saved["reader"])
             self.progress = Progress(**saved["progress"])
-            if distributed.rank() == 0 and self.progress.step < self.config.steps:
+            if ranks.rank() == 0 and self.progress.step < self.config.steps:
                 print(f"{self.run_dir}: goes on after step {self.progress.step} of {self.config.steps}")
         write_evals(self.run_dir, self.progress.evals)
 
@@ -82,7 +86,7 @@ class Job:
         """Write a checkpoint of this step. The reader's place is the same on all ranks, so rank 0's will do."""
         log.flush()
         self._tick()
-        if distributed.rank() == 0:
+        if ranks.rank() == 0:
             saved = {
                 "model": self.objective.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -91,11 +95,11 @@ class Job:
                 "progress": asdict(self.progress),
                 "recipe": self.recipe,
             }
-            self.checkpoints.save(self.progress.step, saved, _best_step(self.progress.evals))
+            self.checkpoints.save(self.progress.step, saved, self._best_step())
 
     def seed_dropout(self) -> None:
         """Start torch's global generators anew, from (seed, step, rank)."""
-        words = [self.seed, self.progress.step, distributed.rank()]
+        words = [self.seed, self.progress.step, ranks.rank()]
         torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))
 
     def count(self, batches: Sequence[Batch]) -> tuple[Tensor, float, float]:
@@ -103,7 +107,7 @@ class Job:
         counts = torch.stack([self.objective.counts(batch, self.progress.step) for batch in batches]).sum(0)
         audio = sum(float(batch.lengths.sum()) for batch in batches) / SAMPLE_RATE
         padded = sum(batch.waveform.numel() for batch in batches) / SAMPLE_RATE
-        sums = distributed.total(torch.cat([counts, torch.tensor([audio, padded], dtype=torch.float64)]))
+        sums = ranks.total(torch.cat([counts, torch.tensor([audio, padded], dtype=torch.float64)]))
         return sums[:-2], float(sums[-2]), float(sums[-1])
 
     def backward(self, batches: Sequence[Batch], totals: Tensor) -> tuple[Tensor, dict[str, float | Tensor]]:
@@ -147,46 +151,34 @@ class Job:
         """Measure the held-out losses, each rank on its share of the clips; extends evals.jsonl."""
         model, progress = self.objective.model.eval(), self.progress
         with torch.no_grad(), self.autocast:
-            share = self.objective.evaluate(progress.step, distributed.rank(), distributed.world())
+            share = self.objective.evaluate(progress.step, ranks.rank(), ranks.world())
         model.train()
         self._tick()
+        sums = Sums()
+        for part in ranks.gather(share):
+            sums.extend(part)
         entry = {
             "step": progress.step,
             "audio_seconds": progress.audio_seconds,
             "wall_seconds": round(progress.wall_seconds, 3),
-            "values": _mean_values(distributed.gather(share)),
+            "values": sums.means(),
         }
         progress.evals.append(entry)
         write_evals(self.run_dir, progress.evals)
-        if distributed.rank() == 0:
+        if ranks.rank() == 0:
             log.evaluation(entry, self.objective.figures(progress.evals))
 
     def improved(self) -> bool:
         """Whether this step has just been evaluated as the best one so far."""
-        return self.progress.step > 0 and _best_step(self.progress.evals) == self.progress.step
+        return self.progress.step > 0 and self._best_step() == self.progress.step
+
+    def _best_step(self) -> int | None:
+        """The trained step with the least badness; None before the first."""
+        scores = {e["step"]: self.objective.badness(e["values"]) for e in self.progress.evals if e["step"] > 0}
+        known = {step: score for step, score in scores.items() if score is not None}
+        return min(known, key=known.__getitem__, default=None)
 
     def _tick(self) -> None:
         now = time.monotonic()
         self.progress.wall_seconds += now - self._clock
         self._clock = now
-
-
-def _mean_values(shares: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, float | None]:
-    """(sum, count) of all ranks as means; None where a mean is not finite, for JSON has no such number."""
-    sums: dict[str, tuple[float, float]] = {}
-    for share in shares:
-        for name, (value, count) in share.items():
-            before = sums.get(name, (0.0, 0.0))
-            sums[name] = (before[0] + value, before[1] + count)
-    means = {name: value / count for name, (value, count) in sums.items() if count}
-    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
-
-
-def _best_step(evals: Sequence[Mapping[str, Any]]) -> int | None:
-    """The trained step with the least mean of the held-out losses; None before the first."""
-    means: dict[int, float] = {}
-    for entry in evals:
-        losses = [value for name, value in entry["values"].items() if "loss" in name]
-        if entry["step"] > 0 and losses and None not in losses:
-            means[entry["step"]] = sum(losses) / len(losses)
-    return min(means, key=means.__getitem__, default=None)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from lighthubert.train import distributed
-from lighthubert.train.progress import ProgressLine
-from lighthubert.train.state import write_text
+from lighthubert.runtime import ranks
+from lighthubert.runtime.files import write_text
+from lighthubert.runtime.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lighthubert.runtime.plots import Figure
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Log:
 
     def __enter__(self) -> Log:
         self._writer: Any = None
-        if distributed.rank() == 0:
+        if ranks.rank() == 0:
             from torch.utils.tensorboard import SummaryWriter
 
             # What a killed run had logged after its last checkpoint is hidden: those steps come again.
@@ -71,11 +71,11 @@ class Log:
     def write(self, skipped: Sequence[str], bad_steps: int) -> None:
         """Write the means over the steps since the last call. skipped: files that this rank could not read."""
         partial = [(r.step, {key: float(value) for key, value in r.sums.items()}) for r in self._window]
-        ranks = distributed.gather((partial, set(skipped)))
+        shares = ranks.gather((partial, set(skipped)))
         window, self._window = self._window, []
         if self._writer is None or not window:
             return
-        losses = _means([steps for steps, _ in ranks])
+        losses = _means([steps for steps, _ in shares])
         seconds, audio = sum(r.seconds for r in window), sum(r.audio_seconds for r in window)
         norms = [r.norm for r in window if math.isfinite(r.norm)]
         scalars = {f"train/{key}": value for key, value in losses.items()} | {
@@ -85,7 +85,7 @@ class Log:
             "data/audio_seconds_per_second": audio / seconds,
             "data/padding_share": 1 - audio / max(sum(r.padded_seconds for r in window), 1e-9),
             "data/wait_share": sum(r.waited_seconds for r in window) / seconds,
-            "data/skipped_files": len(set().union(*(files for _, files in ranks))),
+            "data/skipped_files": len(set().union(*(files for _, files in shares))),
         }
         step = window[-1].step
         for name, value in scalars.items():
@@ -109,14 +109,14 @@ class Log:
 
 def write_evals(run_dir: Path, evals: Sequence[Mapping[str, Any]]) -> None:
     """Replace run_dir/evals.jsonl by these evaluations."""
-    if distributed.rank() == 0:
+    if ranks.rank() == 0:
         write_text(run_dir / "evals.jsonl", "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in evals))
 
 
-def _means(ranks: Sequence[Sequence[tuple[int, Mapping[str, float]]]]) -> dict[str, float]:
+def _means(shares: Sequence[Sequence[tuple[int, Mapping[str, float]]]]) -> dict[str, float]:
     """Partial sums added up over the ranks, then averaged over the steps that have them."""
     sums: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    for steps in ranks:
+    for steps in shares:
         for step, values in steps:
             for key, value in values.items():
                 sums[key][step] += value

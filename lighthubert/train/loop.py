@@ -9,56 +9,23 @@ CPUs; GPU kernels that add in no fixed order, as some backward passes of attenti
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-
-from lighthubert.train import distributed, optim, state
+from lighthubert.runtime import ranks
+from lighthubert.runtime.files import locked
+from lighthubert.runtime.stop import StopRequest
+from lighthubert.train import optim
 from lighthubert.train.config import TrainConfig
 from lighthubert.train.job import Job
 from lighthubert.train.log import Log, StepRecord
+from lighthubert.train.objective import Objective
 from lighthubert.train.schedule import learning_rate
-from lighthubert.train.stop import StopRequest
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from lighthubert.data import Batch, Reader
-
-
-class Objective(Protocol):
-    """What a net learns. `step` counts finished steps, so the first one is step 0."""
-
-    @property
-    def model(self) -> nn.Module:
-        """Trained and checkpointed, on its device; only parameters that require a gradient learn. The loop switches
-        between train() and eval(): a part that must never train overrides train()."""
-
-    def counts(self, batch: Batch, step: int) -> Tensor:
-        """(k,) float64, batch on the CPU: how many things each loss term averages over; zeros without any clip."""
-
-    def losses(self, batch: Batch, step: int, totals: Tensor) -> Iterator[tuple[Tensor, Mapping[str, float | Tensor]]]:
-        """This batch's shares of the step's means, each with detached partial sums by name (loss/largest).
-
-        batch: on the model's device, never without clips. totals (k,), on the CPU: the counts of all batches and ranks
-        of the step, 0 for a term without any. The loop runs a backward pass for each yielded scalar before it asks
-        for the next; the code between runs under autocast, and must not yield from within a no_grad block.
-        """
-
-    def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
-        """(sum, count) by name over this rank's share of the held-out clips, without gradients, under autocast.
-
-        The mean of those with `loss` in their names chooses the best checkpoint.
-        """
-
-    def describe(self) -> dict[str, str]:
-        """Texts for TensorBoard."""
-
-    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-        """Figures of the evaluations so far, entries of evals.jsonl."""
+    from lighthubert.data import Reader
 
 
 @dataclass(frozen=True)
@@ -82,17 +49,17 @@ def run(objective: Objective, reader: Reader, config: TrainConfig, *, run_dir: s
     Raises StateError if the folder is in use, damaged or of another recipe, TrainingError after too many bad steps.
     """
     run_dir = Path(run_dir)
-    with state.locked(run_dir), StopRequest() as stop:
+    with locked(run_dir), StopRequest() as stop:
         job = Job(objective, reader, config, run_dir, seed, recipe or {})
         job.resume()
         start = job.progress.step
         if start < config.steps:
             with Log(run_dir, start, config.steps, objective.describe()) as log:
                 _train(job, log, stop)
-        distributed.barrier()  # rank 0 has written the last checkpoint
+        ranks.barrier()  # rank 0 has written the last checkpoint
     step = job.progress.step
     finished = step >= config.steps
-    if distributed.rank() == 0:
+    if ranks.rank() == 0:
         if finished:
             print(f"{run_dir}: finished, {'all' if step > start else 'nothing to do: all'} {step} steps are done")
         else:
@@ -113,7 +80,7 @@ def _train(job: Job, log: Log, stop: StopRequest) -> None:
         waited = time.monotonic() - started
         totals, audio, padded = job.count(batches)
         loss, sums = job.backward(batches, totals)
-        loss = distributed.sum_gradients(job.parameters, loss)
+        loss = optim.sum_gradients(job.parameters, loss)
         rate = learning_rate(config, progress.step)
         norm, wrong = optim.update(job.optimizer, job.scaler, config, loss, rate)
         job.advance(audio, wrong)
@@ -123,6 +90,6 @@ def _train(job: Job, log: Log, stop: StopRequest) -> None:
             log.write(list(job.reader.skipped), progress.bad_steps)
         if job.due(config.eval_every):
             job.evaluate(log)
-        stopping = distributed.any_rank(bool(stop.signal))
+        stopping = ranks.any_rank(bool(stop.signal))
         if stopping or job.due(config.save_every) or job.improved():
             job.save(log)

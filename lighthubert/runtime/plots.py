@@ -1,4 +1,4 @@
-"""Pictures of any run."""
+"""Pictures of any run. The only door to matplotlib."""
 
 from __future__ import annotations
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, Protocol, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
 
 PLAIN_SECONDS = 30.0
 
@@ -50,3 +53,18 @@ class ProgressLine:
         eta = f", {(self.steps - self.step) * taken / done:.0f} s left" if 0 < done and self.step < self.steps else ""
         print(f"{self.unit} {self.step}/{self.steps}{eta}  {self.text}", file=sys.stderr, flush=True)
         self._printed = (self.step, now)
+
+
+class Items(Sized, Iterable[T_co], Protocol[T_co]):
+    """Things that can be counted and gone through."""
+
+
+def track(items: Items[T_co], text: str, unit: str = "clip") -> Iterator[T_co]:
+    """The same items, and a line about how many of them are done."""
+    line = ProgressLine(0, len(items), unit)
+    try:
+        for number, item in enumerate(items, 1):
+            yield item
+            line.update(number, text)
+    finally:
+        line.close()

@@ -1,38 +1,38 @@
-"""Ranks and what they tell each other. One process is the same as one rank: every function works without a group.
-
-The loop averages nothing behind the scenes (no DDP): a step runs several backward passes, one per subnet and batch,
-each over another part of the parameters. DDP would reduce at each of them, or mark a parameter ready twice, or wait
-for those that no subnet used. Here gradients pile up locally and `sum_gradients` reduces them once.
-"""
+"""Ranks and what they tell each other. One process is the same as one rank: every function works without a group."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
+
+from lighthubert.runtime.errors import UserError
 
 T = TypeVar("T")
 # A rank that waits longer than this for another one fails instead: long enough for rank 0 to write a checkpoint.
 TIMEOUT = timedelta(minutes=15)
+# But where rank 0 works alone, the others wait as long as it takes; if it dies, torchrun ends them.
+PATIENCE = timedelta(days=7)
+_patient: list[Any] = []  # the group that waits so, while there is a session
 
 
 @contextmanager
 def session() -> Iterator[torch.device]:
     """Join the group that torchrun describes in the environment, if any; gives this process its device.
 
-    NCCL carries CUDA tensors, gloo all else. Raises ValueError if the machine has fewer GPUs than ranks. After an
+    NCCL carries CUDA tensors, gloo all else. Raises UserError if the machine has fewer GPUs than ranks. After an
     error the group is left as it is: taking it down would wait for ranks that still hope for an answer.
     """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
     if cuda and local >= torch.cuda.device_count():
-        raise ValueError(f"rank {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
+        raise UserError(f"rank {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
@@ -40,8 +40,10 @@ def session() -> Iterator[torch.device]:
         yield device
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+    _patient.append(dist.new_group(backend="gloo", timeout=PATIENCE))
     yield device
-    barrier()  # nobody leaves while rank 0 still writes
+    on_first(lambda: None)  # nobody leaves while rank 0 still writes
+    _patient.clear()
     dist.destroy_process_group()
 
 
@@ -81,6 +83,18 @@ def gather(value: T) -> list[T]:
     return values
 
 
+def interleave(mine: list[T]) -> list[T]:
+    """On rank 0 the items of all ranks, one of each in turn, as `items[rank() :: world()]` had dealt them out; empty
+    on the others."""
+    shares: list[Any] = [mine]
+    if world() > 1:
+        shares = [None] * world()
+        dist.gather_object(mine, shares if rank() == 0 else None)
+        if rank() > 0:
+            return []
+    return [share[i] for i in range(len(shares[0])) for share in shares if i < len(share)]
+
+
 def on_first(action: Callable[[], T]) -> T:
     """Run `action` on rank 0 alone; all ranks get its result, or raise its error."""
     answer: list[Any] = [None, None]
@@ -90,27 +104,8 @@ def on_first(action: Callable[[], T]) -> T:
         except Exception as error:  # noqa: BLE001  raised below, on every rank
             answer[1] = error
     if world() > 1:
-        dist.broadcast_object_list(answer, src=0)
+        dist.broadcast_object_list(answer, src=0, group=_patient[0])
     if answer[1] is not None:
         raise answer[1]
     return cast(T, answer[0])
 
-
-def sum_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-    """Sum all gradients and the loss () over the ranks in ONE flattened all-reduce; returns the summed loss.
-
-    All ranks draw the same subnets, but one whose clips were all unreadable has no gradient. The buffer therefore has
-    room for every parameter, and a flag for each: a gradient that is missing here counts as zero where another rank
-    has it, and stays missing (the optimizer leaves that weight and its moments alone) where none has. The size of the
-    buffer is the same in every step, and so is the order in which the ranks are added.
-    """
-    if world() == 1:
-        return loss
-    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    has = torch.tensor([float(p.grad is not None) for p in parameters], device=loss.device)
-    flat = torch.cat([*(g.reshape(-1) for g in grads), has, loss.float().reshape(1)])
-    dist.all_reduce(flat)
-    *sums, has, loss = flat.split([*(g.numel() for g in grads), len(grads), 1])
-    for parameter, grad, used in zip(parameters, sums, has.tolist(), strict=True):
-        parameter.grad = grad.view_as(parameter) if used else None
-    return loss.reshape(())

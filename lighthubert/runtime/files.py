@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all, the one hash, and folders that one process holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import StateError
+
+PARTS = ".*.part"  # what a process that was killed while it wrote leaves behind
+# Reader processes of a killed run keep its lock until they notice, after up to 5 seconds.
+LOCK_SECONDS = 10.0
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A file to write in place of `path`. It takes that name when the block ends well, and is deleted if not.
+
+    Readers see the old file or the new one, also after a power cut.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.chmod(0o666 & ~_umask())  # some libraries make files for their owner alone
+        _to_disk(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    if os.name == "posix":
+        _to_disk(path.parent)  # the new name, too
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace a small file by this text, in UTF-8."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sha256(chunks: Iterable[bytes]) -> str:
+    """The SHA-256 of bytes that come in pieces, 64 hex digits."""
+    sha = hashlib.sha256()
+    for chunk in chunks:
+        sha.update(chunk)
+    return sha.hexdigest()
+
+
+def digest(*chunks: bytes) -> str:
+    """What tells one content from another: the first 16 hex digits of its SHA-256."""
+    return sha256(chunks)[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return sha256(iter(lambda: file.read(1 << 20), b""))
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold run_dir for these ranks, again if they hold it already; StateError if another process works in it.
+
+    Rank 0 has the lock, and it ends with that process.
+    """
+    from filelock import FileLock, Timeout  # comes with torch
+
+    lock = FileLock(run_dir / ".lock", is_singleton=True)  # one for the whole process, which counts its holders
+
+    def acquire() -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout as error:
+            raise StateError(f"{run_dir}: another process trains in this folder (it holds {lock.lock_file})") from error
+
+    ranks.on_first(acquire)
+    try:
+        yield
+    finally:
+        lock.release()  # nothing where it was not acquired
+
+
+def _umask() -> int:
+    umask = os.umask(0)  # there is no way to ask but to set it
+    os.umask(umask)
+    return umask
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
