@@ -137,13 +137,13 @@ class Encoder(nn.Module):
         return checkpoint(lambda p, y, k: functional_call(layer, p, (y, k)), params, x, keys, use_reentrant=False)
 
 
-def recompute_layers(model: nn.Module) -> None:
+def recompute_layers(model: nn.Module, on: bool = True) -> None:
     """Let every HuBERT in a model recompute its layers in the backward pass: less memory, more time, the same numbers.
 
     Raises ValueError for a model without one.
     """
     encoders = [module for module in model.modules() if isinstance(module, Encoder)]
     if not encoders:
-        raise ValueError(f"train: checkpoint_layers: {type(model).__name__} has no layers to recompute")
+        raise ValueError(f"train: checkpoint_layers: {type(model).__name__} cannot do that")
     for encoder in encoders:
-        encoder.recompute = True
+        encoder.recompute = on

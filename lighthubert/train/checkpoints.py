@@ -15,13 +15,13 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """run_dir/checkpoints: step_00000123.pt and, in sha256sum's format, step_00000123.pt.sha256.
+    """A folder with step_00000123.pt and, in sha256sum's format, step_00000123.pt.sha256.
 
     A checkpoint appears under its name only when it is whole and on disk, after its checksum. Only rank 0 calls this.
     """
 
-    def __init__(self, run_dir: Path, keep_last: int) -> None:
-        self.folder, self.keep_last = run_dir / "checkpoints", keep_last
+    def __init__(self, folder: Path, keep_last: int) -> None:
+        self.folder, self.keep_last = folder, keep_last
 
     def newest(self) -> Path | None:
         """The newest checkpoint that is whole; tidies up after a killed run first.

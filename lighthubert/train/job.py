@@ -58,7 +58,7 @@ class Job:
         # (the student as its own teacher) would come back from it without a gradient.
         dtype = torch.float16 if config.precision == "fp16" else torch.bfloat16
         self.autocast = torch.autocast(self.device.type, dtype, config.precision != "fp32", cache_enabled=False)
-        self.checkpoints = Checkpoints(run_dir, config.keep_last)
+        self.checkpoints = Checkpoints(run_dir / "checkpoints", config.keep_last)
         values = {**recipe, "train": asdict(config), "seed": seed, "ranks": ranks.world()}
         self.recipe = fingerprint(values, FREE_KEYS)
         self.progress = Progress()

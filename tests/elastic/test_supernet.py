@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lighthubert.elastic import Arch, SearchSpace, Supernet
-from lighthubert.models import HubertOutput
+from lighthubert.models import HubertOutput, recompute_layers
 
 FRAMES = (1, 2, 5, 8, 15, 16, 20)
 
@@ -149,12 +149,12 @@ def test_activation_checkpointing_inside_the_supernet(
     found = []
     for switch in (False, True):
         supernet = build(dataclasses.replace(space, parent=parent)).train()
-        supernet.checkpoint_layers = switch
+        recompute_layers(supernet, switch)
         torch.manual_seed(5)
         outs = [supernet(*inputs()[:2], arch, inputs()[2]) for arch in archs(space, 1)]
         torch.stack([loss(out) for out in outs]).sum().backward()
         found.append([p.grad for p in supernet.parameters()])
-        assert supernet.checkpoint_layers is switch
+        assert supernet.hubert.encoder.recompute is switch
     for plain, again in zip(*found, strict=True):
         assert (plain is None) == (again is None)
         assert plain is None or torch.equal(plain, again)
@@ -164,7 +164,7 @@ def test_checkpointing_saves_activations(build: Callable[[SearchSpace], Supernet
     supernet = build(SearchSpace.load("mini")).train()
     sizes = []
     for switch in (False, True):
-        supernet.checkpoint_layers = switch
+        recompute_layers(supernet, switch)
         saved: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, s=saved: s.append(t.numel()) or t, lambda t: t):
             supernet(torch.randn(1, 16000), None, supernet.space.largest())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+import toy
 from torch import nn
 
+from lighthubert.data import Manifest
 from lighthubert.train import TrainConfig, optim
 
 
@@ -18,17 +23,26 @@ class Net(nn.Module):
         self.linear = nn.Linear(3, 2)
         self.gates = nn.ParameterDict({"a": nn.Parameter(torch.randn(3))})
         self.multipliers = nn.Parameter(torch.zeros(1, 2))
-        self.groups = {"gates.": {"lr": 0.1}, "multipliers": {"lr": 0.05, "maximize": True}}
 
     def loss(self) -> torch.Tensor:
         return 100 * self.linear.weight.square().sum() + self.gates["a"].sin().sum() + (self.multipliers * 2.5).sum()
+
+
+def adamw(net: nn.Module, config: TrainConfig, groups: dict[str, dict[str, object]]) -> torch.optim.AdamW:
+    """The optimizer of an objective with this net and these groups."""
+    objective = toy.Loudness(Manifest(Path(), Path(), [], np.zeros(0, dtype=np.int64)))
+    objective.model, objective.groups = net, groups
+    return optim.adamw(objective, config)
+
+
+GROUPS = {"gates.": {"lr": 0.1}, "multipliers": {"lr": 0.05, "maximize": True}}
 
 
 def test_groups_against_plain_adamw() -> None:
     """Three steps of a schedule that multiplies all rates; only the usual parameters are clipped and decay."""
     config = TrainConfig(steps=3, lr=1e-3, clip_norm=0.5, weight_decay=0.2)
     net, twin = Net(), Net()
-    optimizer, scaler = optim.adamw(net, config), torch.amp.GradScaler("cpu", enabled=False)
+    optimizer, scaler = adamw(net, config, GROUPS), torch.amp.GradScaler("cpu", enabled=False)
     plain = [
         torch.optim.AdamW([twin.linear.weight], lr=1e-3, betas=config.betas, eps=config.eps, weight_decay=0.2),
         torch.optim.AdamW([twin.gates["a"]], lr=0.1, betas=config.betas, eps=config.eps, weight_decay=0),
@@ -56,7 +70,7 @@ def test_groups_against_plain_adamw() -> None:
 
 def test_a_bad_gradient_of_a_group_stops_the_step() -> None:
     config, net = TrainConfig(steps=3, lr=1e-3), Net()
-    optimizer = optim.adamw(net, config)
+    optimizer = adamw(net, config, GROUPS)
     loss = net.loss()
     loss.backward()
     net.multipliers.grad[0, 1] = float("nan")
@@ -66,6 +80,6 @@ def test_a_bad_gradient_of_a_group_stops_the_step() -> None:
     assert torch.equal(net.linear.weight, before)
 
 
-def test_models_without_groups_have_the_usual_two() -> None:
-    groups = optim.adamw(nn.Linear(2, 2), TrainConfig(steps=1, lr=1e-3)).param_groups
+def test_objectives_without_groups_have_the_usual_two() -> None:
+    groups = adamw(nn.Linear(2, 2), TrainConfig(steps=1, lr=1e-3), {}).param_groups
     assert [len(group["params"]) for group in groups] == [1, 1]

@@ -13,7 +13,7 @@ import torch
 import toy
 
 from lighthubert.data import Manifest, Reader
-from lighthubert.train.progress import ProgressLine
+from lighthubert.runtime.progress import ProgressLine
 
 
 class Scripted(toy.Loudness):

@@ -11,7 +11,8 @@ import torch
 import toy
 
 from lighthubert.data import Manifest, plan
-from lighthubert.train import distributed
+from lighthubert.runtime import ranks
+from lighthubert.train import optim
 
 HERE = Path(__file__).parent
 
@@ -24,13 +25,13 @@ def even_seed(manifest: Path) -> int:
 
 def test_without_a_group_there_is_one_rank() -> None:
     weight = torch.nn.Parameter(torch.zeros(2))
-    with distributed.session() as device:
-        assert (distributed.rank(), distributed.world(), device.type) == (0, 1, "cpu")
-        assert distributed.sum_gradients([weight], torch.tensor(2.0)) == 2
+    with ranks.session() as device:
+        assert (ranks.rank(), ranks.world(), device.type) == (0, 1, "cpu")
+        assert optim.sum_gradients([weight], torch.tensor(2.0)) == 2
         assert weight.grad is None
-        assert distributed.gather(3) == [3]
+        assert ranks.gather(3) == [3]
         with pytest.raises(KeyError):
-            distributed.on_first(lambda: {}[0])
+            ranks.on_first(lambda: {}[0])
 
 
 def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, manifest: Path) -> None:
@@ -47,11 +48,11 @@ def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, manifest: Path) ->
         assert a["values"] == pytest.approx(b["values"], rel=1e-5)
 
 
-@pytest.mark.parametrize(("number", "ranks"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
-def test_a_signal_stops_cleanly(tmp_path: Path, manifest: Path, number: signal.Signals, ranks: int) -> None:
+@pytest.mark.parametrize(("number", "world"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_a_signal_stops_cleanly(tmp_path: Path, manifest: Path, number: signal.Signals, world: int) -> None:
     run_dir = tmp_path / "run"
     command = [str(HERE / "toy.py"), f"run_dir={run_dir}", f"manifest={manifest}", "steps=1000000", "save_every=50"]
-    with harness.job(command, tmp_path / "output.txt", ranks) as job:
+    with harness.job(command, tmp_path / "output.txt", world) as job:
         job.wait_until(lambda: any(run_dir.glob("checkpoints/*.pt")), "the first checkpoint")
         os.kill(job.pid, number)  # torchrun passes it on
         code = job.wait()
@@ -59,8 +60,8 @@ def test_a_signal_stops_cleanly(tmp_path: Path, manifest: Path, number: signal.S
     step = harness.newest(run_dir)["progress"]["step"]
     assert f"{number.name}: finishing the step" in text
     assert f"stopped by {number.name} after step {step} of 1000000; the same command resumes" in text
-    assert not any(run_dir.glob("checkpoints/*.tmp"))
-    assert ranks > 1 or code == 0  # torchrun's own code is 1
+    assert not any(run_dir.glob("checkpoints/.*.part"))
+    assert world > 1 or code == 0  # torchrun's own code is 1
 
 
 def test_ranks_cannot_change(tmp_path: Path, manifest: Path) -> None:

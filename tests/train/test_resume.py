@@ -14,7 +14,9 @@ import toy
 from filelock import FileLock, Timeout
 
 from lighthubert.data import Manifest
-from lighthubert.train import StateError, TrainingError, state
+from lighthubert.runtime.errors import StateError
+from lighthubert.runtime.files import locked
+from lighthubert.train import TrainingError
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -107,7 +109,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, manifest: Path, monkeypatch:
 def test_a_job_may_hold_its_folder_already(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the end of its own block: the loop does not give it away."""
     monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
-    with state.locked(tmp_path):
+    with locked(tmp_path):
         assert toy.train(tmp_path, manifest)[0].finished
         with pytest.raises(Timeout):
             FileLock(tmp_path / ".lock").acquire(timeout=0.1)

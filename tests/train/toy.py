@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lighthubert.data import Batch, DataConfig, Manifest, Reader, eval_batches, write_manifest
-from lighthubert.train import Result, TrainConfig, distributed, run
+from lighthubert.runtime import ranks
+from lighthubert.train import Objective, Result, TrainConfig, run
 
 FRAME = 320
 DATA = DataConfig(max_seconds=3.0, max_clip_seconds=1.0, min_clip_seconds=0.1, window=6, threads=0, reader="torch")
@@ -56,7 +57,7 @@ class Net(nn.Module):
         return self.out(self.dropout(self.norm(x)))[..., 0]
 
 
-class Loudness:
+class Loudness(Objective):
     """Two loss terms (a mean over frames and a mean over clips) for one or both depths in a step."""
 
     def __init__(self, manifest: Manifest, dropout: float = 0.0, ballast: int = 0, both: bool = False,
@@ -104,16 +105,13 @@ class Loudness:
     def describe(self) -> dict[str, str]:
         return {"config": "a toy"}
 
-    def figures(self, history: object) -> dict[str, object]:
-        return {}
-
 
 def train(run_dir: str | Path, manifest: str | Path, *, seed: int = 1, dropout: float = 0.0, ballast: int = 0,
           both: bool = False, **config: object) -> tuple[Result, Loudness]:  # fmt: skip
     """One call of `run`, with short defaults."""
     clips = Manifest.read(manifest)
     objective = Loudness(clips, dropout, ballast, both)
-    reader = Reader(clips, objective.data, seed=seed, rank=distributed.rank(), world=distributed.world())
+    reader = Reader(clips, objective.data, seed=seed, rank=ranks.rank(), world=ranks.world())
     defaults = {"steps": 12, "lr": 0.01, "warmup_steps": 3, "save_every": 4, "eval_every": 6, "log_every": 3}
     return run(objective, reader, TrainConfig(**{**defaults, **config}), run_dir=run_dir, seed=seed), objective
 
@@ -162,5 +160,5 @@ if __name__ == "__main__":
     for argument in sys.argv[1:]:
         key, _, text = argument.partition("=")
         values[key] = text if key in ("run_dir", "manifest", "precision", "schedule") else json.loads(text)
-    with distributed.session():
+    with ranks.session():
         train(**values)

@@ -1,4 +1,4 @@
-"""Run by torchrun on two ranks: what lighthubert.train.distributed promises, checked on each; then the toy job."""
+"""Run by torchrun on two ranks: what lighthubert.runtime.ranks promises, checked on each; then the toy job."""
 
 import sys
 
@@ -7,16 +7,17 @@ import torch
 import toy
 from torch import nn
 
-from lighthubert.train import distributed
+from lighthubert.runtime import ranks
+from lighthubert.train import optim
 
 
 def check_values(rank: int) -> None:
-    assert distributed.total(torch.tensor([1.0, rank], dtype=torch.float64)).tolist() == [2.0, 1.0]
-    assert distributed.any_rank(rank == 1)
-    assert not distributed.any_rank(False)
-    assert distributed.gather({"rank": rank}) == [{"rank": 0}, {"rank": 1}]
-    assert distributed.on_first(lambda: 10 + rank) == 10
-    distributed.barrier()
+    assert ranks.total(torch.tensor([1.0, rank], dtype=torch.float64)).tolist() == [2.0, 1.0]
+    assert ranks.any_rank(rank == 1)
+    assert not ranks.any_rank(False)
+    assert ranks.gather({"rank": rank}) == [{"rank": 0}, {"rank": 1}]
+    assert ranks.on_first(lambda: 10 + rank) == 10
+    ranks.barrier()
 
 
 def check_error(rank: int) -> None:
@@ -27,7 +28,7 @@ def check_error(rank: int) -> None:
         raise ValueError("no luck")
 
     with pytest.raises(ValueError, match="no luck"):
-        distributed.on_first(fail)
+        ranks.on_first(fail)
 
 
 def check_gradients(rank: int) -> None:
@@ -37,7 +38,7 @@ def check_gradients(rank: int) -> None:
         for i, weight in enumerate(weights):
             used = i == 0 or (i == 1 and rank == 1) or (i == 2 and rank == 0)
             weight.grad = torch.full_like(weight, 10.0 * i + rank + 1) if used and not missing[rank] else None
-        loss = distributed.sum_gradients(weights, torch.tensor(0.0 if missing[rank] else rank + 0.5))
+        loss = optim.sum_gradients(weights, torch.tensor(0.0 if missing[rank] else rank + 0.5))
         present = [r for r in (0, 1) if not missing[r]]
         expected = [
             [r + 1 for r in present],
@@ -55,10 +56,10 @@ def check_gradients(rank: int) -> None:
 
 
 if __name__ == "__main__":
-    with distributed.session() as device:
+    with ranks.session() as device:
         assert device == torch.device("cpu")
-        assert distributed.world() == 2
+        assert ranks.world() == 2
         for check in (check_values, check_error, check_gradients):
-            check(distributed.rank())
+            check(ranks.rank())
         run_dir, manifest, seed = sys.argv[1:]
         toy.train(run_dir, manifest, seed=int(seed))
