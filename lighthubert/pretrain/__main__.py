@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from lighthubert.checkpoint import digest, load_hubert, save
+from lighthubert import checkpoint
+from lighthubert.checkpoint import digest, save
 from lighthubert.config import ConfigError, make_recipe
 from lighthubert.data import Manifest
-from lighthubert.elastic import OneArch
 from lighthubert.models import Hubert
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, require_sizes, space_of, take_subnets_heads
+from lighthubert.pretrain.init import require_sizes, start
 from lighthubert.pretrain.recipe import SCHEMAS, Distill, Units
 from lighthubert.pretrain.report import report
 from lighthubert.pretrain.units import MaskedUnits, UnitModel, prepare_units
@@ -47,22 +47,16 @@ def schema_of(path: str, values: dict[str, Any]) -> type[Distill] | type[Units]:
 
 def distill(recipe: Distill, device: torch.device) -> None:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
-    teacher = load_hubert(recipe.teacher)
-    space = space_of(recipe.space, recipe.init)
-    recipe.target.check(teacher.config, space.parent)
-    supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed, recipe.order_by_importance)
-    if recipe.head:
-        take_subnets_heads(supernet, recipe.target, recipe.init, recipe.head)
+    teacher, supernet, alone = start(recipe)
     supernet.predicts = {"teacher": recipe.teacher, **recipe.target.describe()}
     objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
     # A file may change under its name: the run is of this space and of these weights of the teacher.
-    content = {"space": space.to_dict(), "teacher_weights": digest(teacher)}
+    content = {"space": supernet.space.to_dict(), "teacher_weights": digest(teacher)}
     if train_recipe(objective, recipe, train, content):
         supernet.cpu()
         folder = Path(recipe.run_dir)
-        if isinstance(space, OneArch):
-            # Its config says, as that of `init`, which layers of which parent it has.
-            net = Hubert(load_hubert(recipe.init).config).eval()
+        if alone is not None:
+            net = Hubert(alone).eval()
             net.load_state_dict(supernet.hubert.state_dict())
             save(net, folder / "hubert.safetensors")
         else:
@@ -73,15 +67,21 @@ def distill(recipe: Distill, device: torch.device) -> None:
 def units(recipe: Units, device: torch.device) -> None:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
     folder = Path(recipe.run_dir) / "units"
-    content = distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed))
+    init = None if recipe.init == "random" else checkpoint.read(recipe.init)
+
+    def prepare() -> dict[str, str]:
+        name = recipe.units.source
+        source = None if name == "mfcc" else init if init and name == recipe.init else checkpoint.read(name)
+        return prepare_units(recipe.units, source, train, valid, folder, recipe.seed)
+
+    content = distributed.on_first(prepare)
     labels = (UnitLabels(folder / "train.npz"), UnitLabels(folder / "valid.npz"))
     torch.manual_seed(recipe.seed)
     model = UnitModel(recipe.model, recipe.units.num_units)
-    if recipe.init != "random":
-        source = load_hubert(recipe.init)
-        require_sizes(recipe.init, source.config, recipe.model)
-        model.hubert.load_state_dict(source.state_dict())
-        content["init_weights"] = digest(source)
+    if init is not None:
+        require_sizes(init.path, init.hubert.config, recipe.model)
+        model.hubert.load_state_dict(init.hubert.state_dict())
+        content["init_weights"] = digest(init.hubert)
     if train_recipe(MaskedUnits(model.to(device), recipe, *labels, valid), recipe, train, content):
         path = Path(recipe.run_dir) / "hubert.safetensors"
         save(model.hubert.cpu(), path)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import digest, load, load_hubert
+from lighthubert import checkpoint
+from lighthubert.checkpoint import Loaded
 from lighthubert.config import make_recipe, write_yaml
 from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
@@ -37,18 +38,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(recipe: Search, device: torch.device) -> None:
-    supernet = load(recipe.supernet)
-    if not isinstance(supernet, Supernet):
-        raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
-    supernet.to(device)
-    score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, supernet)
+    file = checkpoint.read(recipe.supernet)
+    supernet = file.supernet("there is nothing to search").to(device)
+    score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, file, supernet)
     score = score_on(recipe.valid_manifest, False)
 
     def score_of(arch: Arch) -> float:
         return score(supernet.sample(arch))
 
     # A file may change under its name: the scores are of these weights and clips.
-    content = {"supernet": digest(supernet), **score.content}
+    content = {"supernet": file.digest, **score.content}
     same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | content
     run_dir, latency = Path(recipe.run_dir), None
     if "milliseconds" in recipe.budget or recipe.latency:
@@ -72,11 +71,11 @@ def run(recipe: Search, device: torch.device) -> None:
 ScoreOn = Callable[[str, bool], HeldOutLoss | ProbeError]  # a manifest, and whether it is for the report alone
 
 
-def loss_on(recipe: Search, supernet: Supernet) -> ScoreOn:
-    name = recipe.teacher or str((supernet.predicts or {}).get("teacher", ""))
+def loss_on(recipe: Search, file: Loaded, supernet: Supernet) -> ScoreOn:
+    name = recipe.teacher or str((file.predicts or {}).get("teacher", ""))
     if not name:
-        raise ValueError(f"{recipe.supernet}: does not say what its teacher is; give teacher=FILE")
-    teacher = load_hubert(name)
+        raise ValueError(f"{file.path}: does not say what its teacher is; give teacher=FILE")
+    teacher = (file if name == file.path else checkpoint.read(name)).hubert
 
     def score_on(manifest: str, report: bool) -> HeldOutLoss:
         seconds = recipe.test_seconds if report else recipe.seconds
