@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lighthubert import cost
-from lighthubert.checkpoint import load, save
-from lighthubert.elastic import Arch, SearchSpace, Supernet
+from lighthubert import checkpoint, cost
+from lighthubert.checkpoint import save
+from lighthubert.elastic import Arch, SearchSpace
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,9 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def _extract(args: argparse.Namespace) -> None:
     if args.output.exists() and not args.force:
         raise ValueError(f"{args.output}: exists already; --force replaces it")
-    supernet = load(args.checkpoint)
-    if not isinstance(supernet, Supernet):
-        raise ValueError(f"{args.checkpoint}: holds a single net, not a supernet; there is no subnet to extract")
+    supernet = checkpoint.read(args.checkpoint).supernet("there is no subnet to extract")
     arch = _arch(args, supernet.space)
     subnet = supernet.sample(arch)
     save(subnet, args.output)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lighthubert import cost
-from lighthubert.checkpoint import load
+from lighthubert.checkpoint import read
 from lighthubert.cost.clock import SAMPLE_RATE, time_nets, typical
 from lighthubert.cost.latency import blocks
-from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
 
 ROUNDS, SECONDS = 30, 60.0  # whichever ends first, but five rounds
@@ -42,14 +41,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _nets(checkpoint: Path, arch: Path | None) -> dict[str, Hubert]:
     """The nets of a file, by what they are called in the table."""
-    found = load(checkpoint)
-    if isinstance(found, Supernet):
-        archs = {arch.stem: found.space.arch(arch)} if arch else {
-            "largest": found.space.largest(), "smallest": found.space.smallest()}  # fmt: skip
-        return {name: found.sample(values) for name, values in archs.items()}
-    if arch:
-        raise ValueError(f"{checkpoint}: holds a single net, not a supernet; there is no subnet to choose (--arch)")
-    return {checkpoint.stem: found}
+    file = read(checkpoint)
+    if file.space is None and not arch:
+        return {checkpoint.stem: file.hubert}
+    supernet = file.supernet("there is no subnet to choose (--arch)")
+    archs = {arch.stem: supernet.space.arch(arch)} if arch else {
+        "largest": supernet.space.largest(), "smallest": supernet.space.smallest()}  # fmt: skip
+    return {name: supernet.sample(values) for name, values in archs.items()}
 
 
 def _table(nets: dict[str, Hubert], conditions: cost.Conditions) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import load, load_hubert
+from lighthubert.checkpoint import load, read
 from lighthubert.config import read_recipe
 from lighthubert.cost import costs
 from lighthubert.data import Manifest, Reader
@@ -40,7 +40,7 @@ def clock(action: Callable[[], object], timer: Callable[[], float] = time.perf_c
 
 def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
     """Mean seconds of each part of a step, over STEPS steps: whole rounds of subnets that take turns."""
-    teacher = load_hubert(recipe.teacher)
+    teacher = read(recipe.teacher).hubert
     supernet = build_supernet(SearchSpace.load(recipe.space), teacher, "teacher", recipe.target, recipe.seed)
     objective = Distillation(supernet, teacher, recipe, Manifest.read(recipe.valid_manifest))
     reader = Reader(Manifest.read(recipe.train_manifest), recipe.data, seed=recipe.seed)
@@ -87,7 +87,7 @@ def front_end(supernet: torch.nn.Module, subnet: object, batch: object) -> torch
 
 def overhead(recipe: Distill) -> list[tuple[str, float, float]]:
     """Forward and backward of an arch inside the supernet over the same as an extracted net, as a ratio of medians."""
-    teacher = load_hubert(recipe.teacher)
+    teacher = read(recipe.teacher).hubert
     supernet = build_supernet(SearchSpace.load(recipe.space), teacher, "teacher", recipe.target, recipe.seed)
     waveform = torch.randn(4, 64000)
     rows = []
@@ -108,7 +108,7 @@ def scoring() -> list[tuple[str, float, float]]:
     recipe = read_recipe(ROOT / "recipes/mini/search.yaml", [], Search)
     supernet = load(ROOT / recipe.supernet)
     clips = draw_clips(Manifest.read(ROOT / recipe.valid_manifest), recipe.seconds, recipe.data)
-    score = HeldOutLoss(supernet, load_hubert(ROOT / supernet.predicts["teacher"]), clips, recipe.data)
+    score = HeldOutLoss(supernet, read(ROOT / supernet.predicts["teacher"]).hubert, clips, recipe.data)
     rows = []
     for name in ("largest", "smallest"):
         arch = getattr(supernet.space, name)()

@@ -30,14 +30,14 @@ from raw import read, write
 
 import lighthubert as lh
 from lighthubert import cost
-from lighthubert.checkpoint import load_hubert
 from lighthubert.config import read_yaml, write_yaml
 from lighthubert.cost.clock import time_nets, typical
 from lighthubert.data import DataConfig, Manifest, write_manifest
 from lighthubert.elastic import Subnet, axis_sizes, extract, importance, ranking
+from lighthubert.finetune import load
 from lighthubert.finetune.__main__ import main as finetune
 from lighthubert.models import HubertConfig
-from lighthubert.objectives import Labels, TaskConfig, TaskModel, evaluate_task, labelled
+from lighthubert.objectives import Labels, TaskConfig, evaluate_task, labelled
 from lighthubert.prune.__main__ import main as prune
 from lighthubert.schema import parse
 
@@ -98,7 +98,7 @@ def cut(task: str, method: str, sparsity: float, seed: int) -> Path:
     """The file of a net without training: the same share of every layer, or random units of the widths that `size`
     has found."""
     path = ROOT / f"{task}/{method}_{sparsity:g}_{seed}_cut.safetensors"
-    model = TaskModel.load(START[task])
+    model = load(START[task])
     net, whole = model.hubert, model.hubert.config
     if method == "uniform":
         widths = uniform(whole, (1 - sparsity) * cost.num_params(whole))
@@ -142,7 +142,7 @@ def measure(task: str, method: str, sparsity: float, seed: int, held_out: list[M
     name = f"{task}/{method}_{sparsity:g}_{seed}_second"
     run(finetune, phase(task, name, seed, MORE, init=str(first), train={"schedule": "tri_stage"}))
     second = ROOT / name / "model.safetensors"
-    config = TaskModel.load(second).hubert.config
+    config = load(second).hubert.config
     write("pruning", KEY, {
         "task": task, "method": method, "sparsity": sparsity, "seed": seed, "steps": [STEPS, MORE],
         "params": cost.num_params(config), "macs": cost.macs(config), "arch": widths_of(config),
@@ -159,7 +159,7 @@ def widths_of(config: HubertConfig) -> dict[str, int]:
 
 
 def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:
-    model, sums, counts = TaskModel.load(path), Counter[str](), Counter[str]()
+    model, sums, counts = load(path), Counter[str](), Counter[str]()
     for manifest in held_out:
         part = labelled(manifest, model.task)
         labels = Labels(part, model.task, model.vocabulary)
@@ -175,7 +175,7 @@ def latency() -> None:
     for _, group in groupby(rows, key=lambda row: (row["task"], row["sparsity"])):
         runs = list(group)
         names = [f"{r['task']}/{r['method']}_{r['sparsity']:g}_{r['seed']}_second" for r in runs]
-        nets = [load_hubert(ROOT / name / "model.safetensors") for name in names]
+        nets = [lh.load(ROOT / name / "model.safetensors") for name in names]
         for row, times in zip(runs, time_nets(nets, cost.Conditions(), rounds=25), strict=True):
             milliseconds = round(float(typical(times)[0]), 2)
             write("pruning_latency", KEY, {k: row[k] for k in KEY} | {"milliseconds": milliseconds})

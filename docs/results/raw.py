@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from lighthubert import Supernet
-from lighthubert.checkpoint import load_hubert
+from lighthubert import Supernet, checkpoint
 from lighthubert.config import make_recipe, read_yaml
 from lighthubert.data import Manifest
 from lighthubert.models import Arch
@@ -74,7 +73,7 @@ def held_out(supernet: Supernet, recipe_file: Path) -> dict[str, dict[str, float
     """
     recipe = make_recipe(str(recipe_file), read_yaml(recipe_file), Distill)
     valid = Manifest.read("lighthubert/data/mini/valid.tsv")
-    objective = Distillation(supernet.eval(), load_hubert(recipe.teacher), recipe, valid)
+    objective = Distillation(supernet.eval(), checkpoint.read(recipe.teacher).hubert, recipe, valid)
     objective.archs = archs(supernet)
     losses: dict[str, dict[str, float]] = {name: {} for name in objective.archs}
     for key, (total, count) in objective.evaluate(0, 0, 1).items():

@@ -18,7 +18,7 @@ import torch
 from raw import read, write
 
 import lighthubert as lh
-from lighthubert.checkpoint import load_hubert
+from lighthubert import checkpoint
 from lighthubert.cost import Latency, costs
 from lighthubert.data import DataConfig, Manifest
 from lighthubert.elastic import SearchSpace
@@ -38,7 +38,7 @@ class Scores:
     def __init__(self, supernet: lh.Supernet, manifest: Path, seconds: float, kept: Path) -> None:
         clips = draw_clips(Manifest.read(manifest), seconds, DATA)
         self.supernet, self.kept = supernet, kept.with_name(f"{kept.name}_{clips.digest[:12]}.jsonl")
-        self.score: Callable[[lh.Hubert], float] = HeldOutLoss(supernet, load_hubert(TEACHER), clips, DATA)
+        self.score: Callable[[lh.Hubert], float] = HeldOutLoss(supernet, checkpoint.read(TEACHER).hubert, clips, DATA)
         kept.parent.mkdir(parents=True, exist_ok=True)
         lines = self.kept.read_text().splitlines() if self.kept.exists() else []
         self.known = {supernet.space.arch(row["arch"]): row["score"] for row in map(json.loads, lines)}

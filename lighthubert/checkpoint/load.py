@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.foreign import from_fairseq, from_hugging_face, from_torchaudio
 from lighthubert.checkpoint.keys import LAYOUTS
-from lighthubert.checkpoint.native import KEY, load_native, load_native_task
+from lighthubert.checkpoint.loaded import Loaded
+from lighthubert.checkpoint.native import KEY, parse_native
 from lighthubert.checkpoint.pickles import LEGACY, ZIP, read_pickle
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
@@ -22,70 +21,42 @@ from lighthubert.models import Hubert
 BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
-def load(path: str | Path) -> Hubert | Supernet:
-    """The net or supernet of a file or folder, in fp32, for evaluation.
+def read(name: str | Path) -> Loaded:
+    """What a file or folder holds, its net in fp32, for evaluation; each file is read once.
 
     Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
     HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
-    Raises CheckpointError that names the file and lists every key that does not fit.
+    Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
+    it downloads. Raises CheckpointError that names the file and lists every key that does not fit.
     """
-    path = Path(path)
+    path = Path(name)
     if path.is_dir():
-        return _load_folder(path)
+        return Loaded(str(name), _read_folder(path))
     if not path.exists():
+        if str(name) in BUNDLES:
+            return Loaded(str(name), _read_bundle(str(name)))
         raise CheckpointError(f"{path}: no such file or folder")
     with path.open("rb") as file:
         start = file.read(32)
-    if start.startswith((ZIP, LEGACY)):
-        return _load_pickle(path)
+        file.seek(0)
+        if start.startswith((ZIP, LEGACY)):
+            content = read_pickle(file)
+            whole = isinstance(content, dict) and isinstance(content.get("model"), dict)
+            return Loaded(str(name), _net_of_state(path, content if whole else {"model": content}))
     if start[8:9] == b"{":
         tensors, metadata = _read_safetensors(path)
         if KEY in metadata:
-            return load_native(path, tensors, metadata[KEY])
-        return _load_state(path, {"model": tensors})
+            return Loaded(str(name), *parse_native(path, tensors, metadata[KEY]))
+        return Loaded(str(name), _net_of_state(path, {"model": tensors}))
     raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
 
 
-def load_task(path: str | Path) -> tuple[Hubert, dict[str, Any], dict[str, Any]] | None:
-    """A fine-tuned file: the net, what its header says of the task, and the head's tensors. None for any other file.
-
-    Raises CheckpointError as `load` does.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        if file.read(9)[8:] != b"{":
-            return None
-    tensors, metadata = _read_safetensors(path)
-    if KEY not in metadata:
-        return None
-    net, task, head = load_native_task(path, tensors, metadata[KEY])
-    return None if task is None or not isinstance(net, Hubert) else (net, task, head)
+def load(name: str | Path) -> Hubert | Supernet:
+    """The net or supernet of a file or folder, or of a bundle of torchaudio: that of `read`, with its errors."""
+    return read(name).net
 
 
-def load_teacher(name: str | Path) -> Hubert | Supernet:
-    """`load`, and by name bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which it downloads."""
-    if str(name) in BUNDLES and not Path(name).exists():
-        return _load_bundle(str(name))
-    return load(name)
-
-
-def load_hubert(name: str | Path) -> Hubert:
-    """`load_teacher`; of a supernet, the net that holds the weights."""
-    source = load_teacher(name)
-    return source.hubert if isinstance(source, Supernet) else source
-
-
-def digest(net: nn.Module) -> str:
-    """Hash of a net's weights."""
-    sha = hashlib.sha256()
-    for parameter in net.parameters():
-        sha.update(parameter.detach().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]
-
-
-def _load_bundle(name: str) -> Hubert:
+def _read_bundle(name: str) -> Hubert:
     try:
         from torchaudio import pipelines
     except ImportError as error:
@@ -99,14 +70,7 @@ def _load_bundle(name: str) -> Hubert:
     return from_torchaudio(name, module.state_dict())
 
 
-def _load_pickle(path: Path) -> Hubert | Supernet:
-    content = read_pickle(path)
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        return _load_state(path, content)
-    return _load_state(path, {"model": content})
-
-
-def _load_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
+def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
     """The net of a state dict (under "model", perhaps with settings beside it) in whichever layout knows its keys."""
     state = checkpoint["model"]
     if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
@@ -133,7 +97,7 @@ def _brief(content: Any) -> str:
     return ", ".join(keys[:4] + ["..."] * (len(keys) > 4)) or "an empty one"
 
 
-def _load_folder(folder: Path) -> Hubert:
+def _read_folder(folder: Path) -> Hubert:
     """A Hugging Face model folder: config.json and weights, preprocessor_config.json if there is one."""
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: a folder without config.json; expected a Hugging Face model folder")
@@ -157,11 +121,12 @@ def _read_weights(folder: Path) -> dict[str, Any]:
         for name in sorted({Path(str(shard)).name for shard in shards.values()}):
             state |= _read_safetensors(folder / name)[0]
         return state
-    if (folder / "pytorch_model.bin").is_file():
-        content = read_pickle(folder / "pytorch_model.bin")
+    if (pickle := folder / "pytorch_model.bin").is_file():
+        with pickle.open("rb") as file:
+            content = read_pickle(file)
         if isinstance(content, dict):
             return content
-        raise CheckpointError(f"{folder / 'pytorch_model.bin'}: expected a state dict, got {_brief(content)}")
+        raise CheckpointError(f"{pickle}: expected a state dict, got {_brief(content)}")
     raise CheckpointError(f"{folder}: neither model.safetensors (or its index) nor pytorch_model.bin is there")
 
 

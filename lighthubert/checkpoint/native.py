@@ -57,29 +57,22 @@ def save(model: Hubert | Supernet, path: str | Path, dtype: torch.dtype | None =
         raise OSError(f"{path}: cannot be written: {error}") from error
 
 
-def load_native(path: Path, tensors: Mapping[str, torch.Tensor], metadata: str) -> Hubert | Supernet:
-    """The net of a file's tensors and its `lighthubert` metadata. Raises CheckpointError that names file and key."""
-    header = _read_header(path, metadata)
-    if TASK in header:
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{TASK}.")}
-    weights = translate(path, tensors, LAYOUTS["native"])
+def parse_native(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: str
+) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, torch.Tensor]]:
+    """The net of a file's tensors and its `lighthubert` metadata, what it was fine-tuned for (None: nothing), and the
+    tensors of the head that does it, in fp32. Raises CheckpointError that names file and key."""
+    header, start = _read_header(path, metadata), f"{TASK}."
+    head = {name: tensor for name, tensor in tensors.items() if TASK in header and name.startswith(start)}
+    weights = translate(path, {name: t for name, t in tensors.items() if name not in head}, LAYOUTS["native"])
     config = _parse(path, "config", HubertConfig, header["config"])
     if "space" not in header:
-        return build_hubert(weights, config)
+        own = {name.removeprefix(start): tensor.to(torch.float32, copy=True) for name, tensor in head.items()}
+        return build_hubert(weights, config), header.get(TASK), own
     space = _parse(path, "space", SearchSpace, header["space"])
     if space.parent != config:
         raise CheckpointError(f"{path}: metadata {KEY!r}: space: its parent is not the net in 'config'")
-    return build_supernet(weights, space, header.get("predicts"))
-
-
-def load_native_task(
-    path: Path, tensors: Mapping[str, torch.Tensor], metadata: str
-) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, torch.Tensor]]:
-    """The net, what it was fine-tuned for (None: nothing), and the tensors of the head that does it, in fp32."""
-    task: dict[str, Any] | None = _read_header(path, metadata).get(TASK)
-    start = f"{TASK}."
-    own = {name.removeprefix(start): t.float() for name, t in tensors.items() if name.startswith(start)}
-    return load_native(path, tensors, metadata), task, own
+    return build_supernet(weights, space, header.get("predicts")), None, {}
 
 
 def _read_header(path: Path, metadata: str) -> dict[str, Any]:

@@ -9,9 +9,8 @@ keep what they are given. Every other name is refused.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -56,7 +55,7 @@ ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
-def read_pickle(path: Path) -> Any:
+def read_pickle(file: BinaryIO) -> Any:
     """What torch.save wrote, tensors on the CPU; objects of other libraries become `Inert`.
 
     Raises CheckpointError that names the global of a file that asks for any other, and for broken files.
@@ -64,11 +63,11 @@ def read_pickle(path: Path) -> Any:
     allowed: list[Any] = [(cls, name) for name, cls in ALLOWED.items()]
     try:
         with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        raise CheckpointError(f"{path}: {_explain(str(error))}") from None
+        raise CheckpointError(f"{file.name}: {_explain(str(error))}") from None
     except Exception as error:  # a broken stream fails in any way inside torch; none of them has run anything
-        raise CheckpointError(f"{path}: cannot be read by torch: {_first_line(error)}") from error
+        raise CheckpointError(f"{file.name}: cannot be read by torch: {_first_line(error)}") from error
 
 
 def _explain(message: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import load_hubert, load_task
+from lighthubert import checkpoint
+from lighthubert.checkpoint import Loaded
 from lighthubert.data import Manifest
 from lighthubert.finetune.recipe import Finetune
 from lighthubert.models import Hubert
@@ -22,14 +23,14 @@ logger = logging.getLogger("lighthubert")
 def build_model(recipe: Finetune, train: Manifest) -> TaskModel:
     """Net of `init`, vocabulary of the training labels, and a head: the file's own if it fits, else a new one."""
     vocabulary = distributed.on_first(lambda: run_vocabulary(recipe, train))
-    source = load_hubert(recipe.init)
+    init = checkpoint.read(recipe.init)
     said = {key: value for key, value in vars(recipe.dropouts).items() if value is not None}
-    hubert = Hubert(replace(source.config, **said))
-    hubert.load_state_dict(source.state_dict())
+    hubert = Hubert(replace(init.hubert.config, **said))
+    hubert.load_state_dict(init.hubert.state_dict())
     torch.manual_seed(recipe.seed)
     model = TaskModel(hubert, recipe.task, vocabulary)
-    if load_task(recipe.init) is not None:
-        take_head(model, recipe.init)
+    if init.task is not None:
+        take_head(model, init)
     return model
 
 
@@ -43,7 +44,7 @@ def run_vocabulary(recipe: Finetune, train: Manifest) -> Vocabulary:
     return vocabulary
 
 
-def take_head(model: TaskModel, init: str) -> None:
+def take_head(model: TaskModel, init: Loaded) -> None:
     """Go on with a fine-tuned file's head; a warning says why it starts anew."""
     if (differing := model.take_head(init)) and distributed.rank() == 0:
-        logger.warning("init %r: its head starts anew, for it has another %s", init, ", ".join(differing))
+        logger.warning("init %r: its head starts anew, for it has another %s", init.path, ", ".join(differing))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lighthubert.checkpoint import CheckpointError, load_task, save
+from lighthubert.checkpoint import CheckpointError, Loaded, save
 from lighthubert.models import Hubert, HubertOutput, valid_mask
 from lighthubert.objectives.vocabulary import PAD, TaskConfig, Vocabulary
 from lighthubert.schema import parse
@@ -71,30 +71,26 @@ class TaskModel(nn.Module):
         save(self.hubert, path, task=about, head=self.head)
 
     @classmethod
-    def load(cls, path: str | Path) -> TaskModel:
-        """A file that `save` wrote, for evaluation. Raises CheckpointError for any other, naming every wrong key."""
-        if not Path(path).exists():
-            raise CheckpointError(f"{path}: no such file or folder")
-        found = load_task(path)
-        if found is None:
-            raise CheckpointError(f"{path}: holds no fine-tuned task; `lighthubert finetune` makes such files")
-        hubert, about, tensors = found
+    def load(cls, file: Loaded) -> TaskModel:
+        """What `save` wrote, for evaluation. Raises CheckpointError for any other file, naming every wrong key."""
+        if file.task is None:
+            raise CheckpointError(f"{file.path}: holds no fine-tuned task; `lighthubert finetune` makes such files")
         try:
-            task = parse(TaskConfig, about.get("config", {}), "config")
-            vocabulary = parse(Vocabulary, about.get("vocabulary", {}), "vocabulary")
+            task = parse(TaskConfig, file.task.get("config", {}), "config")
+            vocabulary = parse(Vocabulary, file.task.get("vocabulary", {}), "vocabulary")
         except ValueError as error:
-            raise CheckpointError(f"{path}: metadata 'lighthubert': task: {error}") from None
-        model = cls(hubert, task, vocabulary)
+            raise CheckpointError(f"{file.path}: metadata 'lighthubert': task: {error}") from None
+        model = cls(file.hubert, task, vocabulary)
         expected = {name: tuple(p.shape) for name, p in model.head.named_parameters()}
-        shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+        shapes = {name: tuple(t.shape) for name, t in file.head.items()}
         if expected != shapes:
-            raise CheckpointError(f"{path}: the head's tensors are {shapes}, its task and net need {expected}")
-        model.head.load_state_dict(tensors)
+            raise CheckpointError(f"{file.path}: the head's tensors are {shapes}, its task and net need {expected}")
+        model.head.load_state_dict(file.head)
         return model.eval()
 
-    def take_head(self, path: str | Path) -> list[str]:
-        """Go on with the head of a file that `save` wrote; what it has another one of, where it does not fit."""
-        source = TaskModel.load(path)
+    def take_head(self, file: Loaded) -> list[str]:
+        """Go on with the head of what `save` wrote; what it has another one of, where it does not fit."""
+        source = TaskModel.load(file)
         pairs = {
             "task.kind": (source.task.kind, self.task.kind),
             "task.layers": (source.task.layers, self.task.layers),

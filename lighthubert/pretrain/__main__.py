@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import digest, load_hubert, save
+from lighthubert import checkpoint
+from lighthubert.checkpoint import save
 from lighthubert.config import Recipes
 from lighthubert.data import Manifest
-from lighthubert.elastic import OneArch, Supernet
 from lighthubert.models import Hubert
 from lighthubert.pretrain.distill import Distillation
-from lighthubert.pretrain.init import build_supernet, require_sizes, space_of, take_subnets_heads
+from lighthubert.pretrain.init import require_sizes, start
 from lighthubert.pretrain.recipe import Distill, Units
 from lighthubert.pretrain.report import report
-from lighthubert.pretrain.units import MaskedUnits, UnitModel, make_units, read_source
+from lighthubert.pretrain.units import MaskedUnits, UnitModel, check_layer, make_units
 from lighthubert.runtime import ranks
 from lighthubert.runtime.command import Work, run_job
 from lighthubert.train import about_training, train_recipe
@@ -40,50 +40,41 @@ def prepare(recipe: Distill | Units, device: torch.device) -> Work:
 
 def distill(recipe: Distill, device: torch.device) -> Work:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
-    teacher = load_hubert(recipe.teacher)
-    space = space_of(recipe.space, recipe.init)
-    recipe.target.check(teacher.config, space.parent)
-    supernet = build_supernet(space, teacher, recipe.init, recipe.target, recipe.seed, recipe.order_by_importance)
-    if recipe.head:
-        take_subnets_heads(supernet, recipe.target, recipe.init, recipe.head)
+    teacher, supernet, alone = start(recipe)
     supernet.predicts = {"teacher": recipe.teacher, **recipe.target.describe()}
     # A file may change under its name: the run is of this space and of these weights of the teacher.
-    content = {"space": space.to_dict(), "teacher_weights": digest(teacher)}
-    objective = Distillation(supernet.to(device), teacher.to(device), recipe, valid)
+    content = {"space": supernet.space.to_dict(), "teacher_weights": teacher.digest}
+    objective = Distillation(supernet.to(device), teacher.hubert.to(device), recipe, valid)
 
     def run() -> None:
         if train_recipe(objective, recipe, train, content).finished and ranks.rank() == 0:
-            save_distilled(supernet.cpu(), recipe)
-            report(supernet, Path(recipe.run_dir), valid, recipe.data, recipe.eval_archs)
+            folder = Path(recipe.run_dir)
+            supernet.cpu()
+            if alone is not None:
+                net = Hubert(alone).eval()
+                net.load_state_dict(supernet.hubert.state_dict())
+                save(net, folder / "hubert.safetensors")
+            else:
+                save(supernet, folder / "supernet.safetensors")
+            report(supernet, folder, valid, recipe.data, recipe.eval_archs)
 
-    about = [f"teacher {recipe.teacher}: {teacher}", f"student: {space}"]
+    about = [f"teacher {recipe.teacher}: {teacher.hubert}", f"student: {supernet.space}"]
     return Work([*about, *about_training(recipe, train, valid)], run)
-
-
-def save_distilled(supernet: Supernet, recipe: Distill) -> None:
-    """Write what was trained: the supernet, or a net that was trained alone."""
-    folder = Path(recipe.run_dir)
-    if isinstance(supernet.space, OneArch):
-        # Its config says, as that of `init`, which layers of which parent it has.
-        net = Hubert(load_hubert(recipe.init).config).eval()
-        net.load_state_dict(supernet.hubert.state_dict())
-        save(net, folder / "hubert.safetensors")
-    else:
-        save(supernet, folder / "supernet.safetensors")
 
 
 def units(recipe: Units, device: torch.device) -> Work:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
-    source = read_source(recipe.units)
+    files = {name: checkpoint.read(name) for name in {recipe.init, recipe.units.source} - {"random", "mfcc"}}
+    init, source = files.get(recipe.init), files.get(recipe.units.source)
+    check_layer(recipe.units, source)
     torch.manual_seed(recipe.seed)
     model = UnitModel(recipe.model, recipe.units.num_units)
     # A file may change under its name: the units are of these weights, and so is the start.
-    content = {} if source is None else {"source_weights": digest(source)}
-    if recipe.init != "random":
-        start = load_hubert(recipe.init)
-        require_sizes(recipe.init, start.config, recipe.model)
-        model.hubert.load_state_dict(start.state_dict())
-        content["init_weights"] = digest(start)
+    content = {} if source is None else {"source_weights": source.digest}
+    if init is not None:
+        require_sizes(init.path, init.hubert.config, recipe.model)
+        model.hubert.load_state_dict(init.hubert.state_dict())
+        content["init_weights"] = init.digest
 
     def run() -> None:
         folder = Path(recipe.run_dir) / "units"

@@ -8,24 +8,43 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
-from lighthubert.checkpoint import load_hubert, load_teacher
+from lighthubert import checkpoint
+from lighthubert.checkpoint import Loaded
 from lighthubert.elastic import OneArch, SearchSpace, Subnet, Supernet, select
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.rules import kept_layers
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.models.config import brief
 from lighthubert.objectives import TargetConfig
-from lighthubert.train import distributed
+from lighthubert.pretrain.recipe import Distill
+from lighthubert.runtime import ranks
 
 FREE = ("layers", "dropout", "attention_dropout", "ffn_dropout")  # no weight depends on them
 
 logger = logging.getLogger("lighthubert")
 
 
+def start(recipe: Distill) -> tuple[Loaded, Supernet, HubertConfig | None]:
+    """The teacher's file; the supernet with the weights that it starts from; where its space is that of a single net, this
+    net's config, which says which layers of which parent it has. Each file is read once."""
+    names = [recipe.teacher, *(name for name in (recipe.init, recipe.head) if name not in ("random", "teacher", None))]
+    files = {name: checkpoint.read(name) for name in dict.fromkeys(names)}
+    teacher, init = files[recipe.teacher], files.get(recipe.init, recipe.init)
+    space = space_of(recipe.space, init)
+    recipe.target.check(teacher.hubert.config, space.parent)
+    supernet = build_supernet(space, teacher.hubert, init, recipe.target, recipe.seed, recipe.order_by_importance)
+    if not isinstance(init, Loaded):
+        return teacher, supernet, None
+    if recipe.head:
+        take_subnets_heads(supernet, recipe.target, init, files[recipe.head])
+    return teacher, supernet, init.hubert.config if isinstance(space, OneArch) else None
+
+
 def build_supernet(
-    space: SearchSpace, teacher: Hubert, init: str, target: TargetConfig, seed: int, order_by_importance: bool = False
-) -> Supernet:
-    """A supernet with heads for the target, initialised at random, from the teacher's slices, or from a file.
+    space: SearchSpace, teacher: Hubert, init: str | Loaded, target: TargetConfig, seed: int,
+    order_by_importance: bool = False,
+) -> Supernet:  # fmt: skip
+    """A supernet with heads for the target, initialised at "random", from slices of the "teacher", or from a file.
 
     A head of a file is taken if it has the same width and predicts the same; a warning says why one starts anew.
     order_by_importance: units of teacher or file are sorted first, so that the leading ones, which small subnets are
@@ -38,8 +57,7 @@ def build_supernet(
     supernet.head = nn.ModuleDict({key: nn.Linear(space.parent.embed_dim, width, bias=False) for key in target.keys})
     if init == "random":
         return supernet
-    source = teacher if init == "teacher" else load_teacher(init)
-    hubert = source.hubert if isinstance(source, Supernet) else source
+    name, hubert = (init.path, init.hubert) if isinstance(init, Loaded) else (init, teacher)
     order: dict[str, tuple[int, ...]] = {}
     if order_by_importance:
         if space.ffn_rule != "prefix":
@@ -49,36 +67,36 @@ def build_supernet(
     try:
         supernet.hubert.load_state_dict(slices(hubert, space.parent))
     except ValueError as error:
-        raise ValueError(f"init {init!r}: {error}") from None
-    if isinstance(source, Supernet):
-        anew = take_heads(source, supernet, target, order.get("embed"))
-        if anew and distributed.rank() == 0:
+        raise ValueError(f"init {name!r}: {error}") from None
+    if isinstance(init, Loaded) and isinstance(init.net, Supernet):
+        anew = take_heads(init.net, supernet, target, order.get("embed"))
+        if anew and ranks.rank() == 0:
             told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
-            logger.warning("init %r: %s", init, told)
+            logger.warning("init %r: %s", name, told)
     return supernet
 
 
-def space_of(name: str, init: str) -> SearchSpace:
+def space_of(name: str, init: str | Loaded) -> SearchSpace:
     """A recipe's space; "init" is that of the file `init`, which for a single net is this net alone."""
     if name != "init":
         return SearchSpace.load(name)
-    source = load_teacher(init)
-    return source.space if isinstance(source, Supernet) else OneArch.of(source.config)
+    assert isinstance(init, Loaded)  # the recipe's rule
+    return OneArch.of(init.hubert.config) if init.space is None else init.space
 
 
 @torch.no_grad()
-def take_subnets_heads(supernet: Supernet, target: TargetConfig, init: str, head: str) -> None:
-    """Give a single net, extracted from the supernet in the file `head`, that one's heads.
+def take_subnets_heads(supernet: Supernet, target: TargetConfig, init: Loaded, head: Loaded) -> None:
+    """Give a single net, `init`, extracted from the supernet `head`, that one's heads.
 
     Raises ValueError if it is not of this supernet, or a head predicts something else.
     """
-    source, arch = load_teacher(head), load_hubert(init).config.arch
+    source, arch = head.net, init.hubert.config.arch
     if not isinstance(source, Supernet) or arch is None or arch not in source.space:
-        raise ValueError(f"head {head!r}: init {init!r} is not a subnet of it")
+        raise ValueError(f"head {head.path!r}: init {init.path!r} is not a subnet of it")
     subnet = source.space.subnet(arch)
     for key in target.keys:
         if rows := [row for row in head_differs(key, source, supernet, target) if not row.startswith("shape")]:
-            raise ValueError(f"head {head!r}: {key!r}: {', '.join(rows)}")
+            raise ValueError(f"head {head.path!r}: {key!r}: {', '.join(rows)}")
         weight = source.head[key].state_dict()["weight"][:, list(subnet.units["embed"])]
         supernet.head[key].load_state_dict({"weight": weight})
 

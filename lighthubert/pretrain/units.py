@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lighthubert.checkpoint import digest, load_hubert
+from lighthubert.checkpoint import Loaded
 from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio, mfcc
 from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
@@ -93,24 +93,22 @@ class MaskedUnits(Objective):
         }
 
 
-def read_source(config: UnitConfig) -> Hubert | None:
-    """The net whose hidden states are clustered, None for MFCC. Raises ValueError if it lacks the layer."""
-    if config.source == "mfcc":
-        return None
-    net = load_hubert(config.source).eval()
-    if config.layer > net.config.num_layers:
-        raise ValueError(f"units.layer: {config.source} has {net.config.num_layers} layers, got {config.layer}")
-    return net
+def check_layer(config: UnitConfig, source: Loaded | None) -> None:
+    """Raises ValueError if the net whose hidden states are clustered lacks the layer."""
+    if source is not None and config.layer > source.hubert.config.num_layers:
+        depth = f"{config.source} has {source.hubert.config.num_layers} layers"
+        raise ValueError(f"units.layer: {depth}, got {config.layer}")
 
 
-def make_units(config: UnitConfig, net: Hubert | None, clips: Mapping[str, Manifest], folder: Path, seed: int,
+def make_units(config: UnitConfig, source: Loaded | None, clips: Mapping[str, Manifest], folder: Path, seed: int,
                device: torch.device) -> dict[str, UnitLabels]:  # fmt: skip
     """Cluster features of some training clips and label every clip; what a killed run has finished is kept.
 
-    net: as of `read_source`. clips: the manifests "train" and "valid". The ranks share the clips, each on its device.
+    source: the net whose hidden state is clustered, None for MFCC. clips: the manifests "train" and "valid". The ranks
+    share the clips, each on its device.
     """
-    features = Features(config, None if net is None else net.to(device), device)
-    content = {} if net is None else {"source_weights": digest(net)}
+    content = {} if source is None else {"source_weights": source.digest}
+    features = Features(config, None if source is None else source.hubert.to(device), device)
     about = {**asdict(config), "seed": seed, **{name: m.digest for name, m in clips.items()}, **content}
     centres_file = folder / "centres.npz"
     if ranks.on_first(lambda: not centres_file.exists() or read_about(centres_file) != about):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import torch
 
-from lighthubert.checkpoint import digest, load_hubert, load_task
+from lighthubert import checkpoint
+from lighthubert.checkpoint import Loaded, digest
 from lighthubert.config import make_recipe
 from lighthubert.data import Manifest, eval_batches
 from lighthubert.models import Hubert
@@ -44,32 +46,36 @@ def read(path: str, values: dict[str, Any]) -> Prune:
 
 def prune(recipe: Prune, device: torch.device) -> None:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
-    net = load_hubert(recipe.init)
+    init = checkpoint.read(recipe.init)
+    net = copy.deepcopy(init.hubert)  # the report needs the weights as they were
     content: dict[str, Any] = {"init_weights": digest(net)}
     torch.manual_seed(recipe.seed)
     task: Task
     if recipe.distill is not None:
-        teacher = load_hubert(recipe.distill.teacher)
+        name = recipe.distill.teacher
+        teacher = (init if name == recipe.init else checkpoint.read(name)).hubert
         content["teacher_weights"] = digest(teacher)
-        fine_tuned = TaskModel.load(recipe.init) if load_task(recipe.init) is not None else None
+        fine_tuned = TaskModel.load(init) if init.task is not None else None
         task = Distil(teacher.to(device), net.config, recipe.distill, valid, recipe.data, fine_tuned)
     else:
         assert recipe.task is not None  # the recipe has one of the two
         train = labelled(train, recipe.task, recipe.data.max_clip_samples)
-        task = build_task(recipe, recipe.task, net, train, labelled(valid, recipe.task))
+        task = build_task(recipe, recipe.task, init, net, train, labelled(valid, recipe.task))
         content |= {"init_weights": digest(task.model), "labels": task.labels.digest}
     constraints = recipe.sparsity.constraints
     model = GatedHubert(net, task.head, constraints, recipe.units, recipe.gate_lr, recipe.seed)
     check_budgets(constraints, model.gates)
     if train_recipe(Pruning(model.to(device), task), recipe, train, content):
-        report(model.cpu(), task, recipe.init, Path(recipe.run_dir), next(eval_batches(valid, recipe.data)))
+        report(model.cpu(), task, init, Path(recipe.run_dir), next(eval_batches(valid, recipe.data)))
 
 
-def build_task(recipe: Prune, config: TaskConfig, net: Hubert, train: Manifest, valid: Manifest) -> Labelled:
+def build_task(
+    recipe: Prune, config: TaskConfig, init: Loaded, net: Hubert, train: Manifest, valid: Manifest
+) -> Labelled:
     """The task with a vocabulary of the training labels, and the head of `init` if it has one that fits."""
     model = TaskModel(net, config, build_vocabulary(train.columns[config.column], config))
-    if load_task(recipe.init) is not None and (differing := model.take_head(recipe.init)) and distributed.rank() == 0:
-        logger.warning("init %r: its head starts anew, for it has another %s", recipe.init, ", ".join(differing))
+    if init.task is not None and (differing := model.take_head(init)) and distributed.rank() == 0:
+        logger.warning("init %r: its head starts anew, for it has another %s", init.path, ", ".join(differing))
     return Labelled(model, recipe.masks, recipe.seed, train, valid, recipe.data)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lighthubert import cost
-from lighthubert.checkpoint import load_hubert, save
+from lighthubert.checkpoint import Loaded, load, save
 from lighthubert.config import write_yaml
 from lighthubert.data import Batch
 from lighthubert.elastic import axis_sizes, extract, importance, ranking, reorder, run
@@ -19,7 +19,7 @@ from lighthubert.prune.plots import widths
 from lighthubert.prune.tasks import Task
 
 
-def report(model: GatedHubert, task: Task, init: str, run_dir: Path, batch: Batch) -> None:
+def report(model: GatedHubert, task: Task, init: Loaded, run_dir: Path, batch: Batch) -> None:
     """Write pruned.safetensors, and with constraints arch.yaml, report.png and ordered.safetensors; say what they are.
 
     batch: held-out clips, on which the file is compared with the net that it was taken from.
@@ -30,7 +30,7 @@ def report(model: GatedHubert, task: Task, init: str, run_dir: Path, batch: Batc
     net = extract(model.hubert, subnet)
     task.save(net, path)
     with torch.no_grad():
-        kept = load_hubert(path)(batch.waveform, batch.lengths).last_hidden_state
+        kept = load(path)(batch.waveform, batch.lengths).last_hidden_state
         gated = run(model.hubert, subnet, batch.waveform, batch.lengths).last_hidden_state
     difference = float((kept - gated).abs().max())
     print_table(model.constraints, whole, net.config)
@@ -43,11 +43,11 @@ def report(model: GatedHubert, task: Task, init: str, run_dir: Path, batch: Batc
     axes = list(model.gates.probabilities())
     sizes = [{axis: n for axis, n in axis_sizes(c).items() if axis in axes} for c in (whole, net.config)]
     widths(*sizes).savefig(run_dir / "report.png", dpi=120)
-    start = load_hubert(init)
+    start = init.hubert.cpu()  # it may have been the teacher too, on a device
     order = ranking(start, importance(start)) | model.order()  # axes without gates too, above all embed
     save(reorder(start, order), run_dir / "ordered.safetensors")
     print(f"{run_dir / 'report.png'}: the widths, which arch.yaml says too")
-    print(f"{run_dir / 'ordered.safetensors'}: {init}, its units in the gates' order")
+    print(f"{run_dir / 'ordered.safetensors'}: {init.path}, its units in the gates' order")
 
 
 def print_table(constraints: tuple[Constraint, ...], whole: HubertConfig, net: HubertConfig) -> None:

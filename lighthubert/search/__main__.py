@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from lighthubert.checkpoint import digest, load, load_hubert
+from lighthubert import checkpoint
+from lighthubert.checkpoint import Loaded
 from lighthubert.config import Recipes, write_yaml
 from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
@@ -39,17 +40,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare(recipe: Search, device: torch.device) -> Work:
-    supernet = load(recipe.supernet)
-    if not isinstance(supernet, Supernet):
-        raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
-    supernet.to(device)
+    file = checkpoint.read(recipe.supernet)
+    supernet = file.supernet("there is nothing to search").to(device)
     if set(recipe.budget) - {"milliseconds"}:  # what is known without a measurement
         Budget(supernet.space, {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"})
-    score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, supernet)
+    score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, file, supernet)
     score = score_on(recipe.valid_manifest, False)
 
     def run() -> None:
-        best = find(recipe, supernet, score)
+        best = find(recipe, supernet, {"supernet": file.digest, **score.content}, score)
         if best is not None and ranks.rank() == 0:
             write_yaml(Path(recipe.run_dir) / "config.yaml", recipe)  # more evaluations, perhaps
             test = score_on(recipe.test_manifest, True) if recipe.test_manifest else None
@@ -60,11 +59,12 @@ def prepare(recipe: Search, device: torch.device) -> Work:
                  f"{recipe.evaluations} archs by evolution, as many at random, in {recipe.run_dir}"], run)  # fmt: skip
 
 
-def find(recipe: Search, supernet: Supernet, score: HeldOutLoss | ProbeError) -> Found | None:
-    """Search, or go on searching; None if it was asked to stop."""
-    # A file may change under its name: the scores are of these weights and clips.
-    content = {"supernet": digest(supernet), **score.content}
-    same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | content
+def find(
+    recipe: Search, supernet: Supernet, content: Mapping[str, str], score: HeldOutLoss | ProbeError
+) -> Found | None:
+    """Search, or go on searching; None if it was asked to stop. content: a file may change under its name, and the
+    scores are of these weights and clips."""
+    same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | dict(content)
     run_dir, latency = Path(recipe.run_dir), None
     if ranks.rank() == 0 and not (run_dir / "scored.jsonl").exists():
         write_yaml(run_dir / "config.yaml", recipe)
@@ -85,11 +85,11 @@ def find(recipe: Search, supernet: Supernet, score: HeldOutLoss | ProbeError) ->
 ScoreOn = Callable[[str, bool], HeldOutLoss | ProbeError]  # a manifest, and whether it is for the report alone
 
 
-def loss_on(recipe: Search, supernet: Supernet) -> ScoreOn:
-    name = recipe.teacher or str((supernet.predicts or {}).get("teacher", ""))
+def loss_on(recipe: Search, file: Loaded, supernet: Supernet) -> ScoreOn:
+    name = recipe.teacher or str((file.predicts or {}).get("teacher", ""))
     if not name:
-        raise ValueError(f"{recipe.supernet}: does not say what its teacher is; give teacher=FILE")
-    teacher = load_hubert(name)
+        raise ValueError(f"{file.path}: does not say what its teacher is; give teacher=FILE")
+    teacher = (file if name == file.path else checkpoint.read(name)).hubert
 
     def score_on(manifest: str, report: bool) -> HeldOutLoss:
         seconds = recipe.test_seconds if report else recipe.seconds

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import torch
@@ -72,7 +71,7 @@ class ProbeError:
         task = labelled(config.column, config.train_manifest, held_out, column=config.column, kind=config.kind,
                         where=config.where)  # fmt: skip
         self.task = task.take(config.train_clips, num_held_out)
-        self.content = {"clips": hashlib.sha256(repr(self.task.clips).encode()).hexdigest()[:16]}
+        self.content = {"clips": digest(repr(self.task.clips).encode())}
 
     def __call__(self, net: Hubert) -> float:
         return 1 - score(net, self.task, None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from lighthubert import cost
-from lighthubert.checkpoint import digest
+from lighthubert.checkpoint import Loaded, digest, read
 from lighthubert.config import read_yaml, write_yaml
-from lighthubert.superb.benchmark import BENCHMARK, FOLDS, Benchmark
-from lighthubert.superb.package import CHECKOUT, LaunchError
-from lighthubert.superb.recipe import Net, Sweep, TaskConfig
-from lighthubert.superb.upstream import UpstreamError, lighthubert
 from lighthubert.runtime.files import write_text
 from lighthubert.runtime.fingerprint import fingerprint, require_same
+from lighthubert.superb.benchmark import BENCHMARK, FOLDS, Benchmark
+from lighthubert.superb.package import CHECKOUT, LaunchError
+from lighthubert.superb.recipe import Sweep, TaskConfig
+from lighthubert.superb.upstream import UpstreamError, chosen, upstream_errors
 
 OPEN_SECTIONS = ("optimizer", "scheduler", "specaug")  # s3prl hands their keys on to whatever they name
 
@@ -75,7 +75,7 @@ def plan(recipe: Sweep, package: Path) -> list[Job]:
     """
     problems: list[str] = []
     run_dir = Path(recipe.run_dir).resolve()
-    candidates = dict(_candidates(recipe, run_dir, problems))
+    candidates = _candidates(recipe, run_dir, problems)
     settings = {name: _settings(name, task, package, problems) for name, task in recipe.tasks.items()}
     if problems:
         raise LaunchError("; ".join(problems))
@@ -105,29 +105,38 @@ def _claim(job: Job) -> None:
     write_text(path, json.dumps(job.identity(), indent=1) + "\n")
 
 
-def _candidates(recipe: Sweep, run_dir: Path, problems: list[str]) -> Iterator[tuple[str, Candidate]]:
+def _candidates(recipe: Sweep, run_dir: Path, problems: list[str]) -> dict[str, Candidate]:
+    """The recipe's nets; a file that several of them are in is read once, and let go before the next one."""
+    candidates: dict[str, Candidate | None] = dict.fromkeys(recipe.nets)
+    nets_of: dict[str, list[str]] = defaultdict(list)
     for name, net in recipe.nets.items():
-        try:
-            yield name, _candidate(name, net, net.checkpoint or recipe.checkpoint, run_dir)
-        except UpstreamError as error:
-            problems.append(f"nets.{name}: {error}")
+        if net.upstream == "lighthubert":
+            nets_of[net.checkpoint or recipe.checkpoint or ""].append(name)
+        else:
+            file = None if net.checkpoint is None else str(Path(net.checkpoint).resolve())
+            candidates[name] = Candidate(net.upstream, file, None, None, None, None)
+    for checkpoint, names in nets_of.items():
+        loaded: Loaded | None = None
+        for name in names:
+            try:
+                with upstream_errors(checkpoint):
+                    loaded = loaded or read(checkpoint)
+                    candidates[name] = _candidate(name, recipe.nets[name].arch, loaded, run_dir)
+            except UpstreamError as error:
+                problems.append(f"nets.{name}: {error}")
+    return {name: candidate for name, candidate in candidates.items() if candidate}
 
 
-def _candidate(name: str, net: Net, checkpoint: str | None, run_dir: Path) -> Candidate:
-    if net.upstream != "lighthubert":
-        file = None if net.checkpoint is None else str(Path(net.checkpoint).resolve())
-        return Candidate(net.upstream, file, None, None, None, None)
-    assert checkpoint is not None  # the recipe's rule
-    loaded = lighthubert(checkpoint, net.arch).net
-    arch = None
-    if net.arch is not None:
-        assert loaded.config.arch is not None  # a subnet knows where it is from
-        arch = run_dir / "nets" / f"{name}.yaml"
-        arch.parent.mkdir(parents=True, exist_ok=True)
-        write_yaml(arch, loaded.config.arch.to_dict())
-    params, macs = cost.num_params(loaded.config), cost.superb_macs(loaded.config)
-    file = str(Path(checkpoint).resolve()) if Path(checkpoint).exists() else checkpoint
-    return Candidate("lighthubert", file, str(arch) if arch else None, digest(loaded), params, macs)
+def _candidate(name: str, arch: str | dict[str, Any] | None, loaded: Loaded, run_dir: Path) -> Candidate:
+    net, path = chosen(loaded, arch), None
+    if arch is not None:
+        assert net.config.arch is not None  # a subnet knows where it is from
+        path = run_dir / "nets" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_yaml(path, net.config.arch.to_dict())
+    params, macs = cost.num_params(net.config), cost.superb_macs(net.config)
+    file = str(Path(loaded.path).resolve()) if Path(loaded.path).exists() else loaded.path
+    return Candidate("lighthubert", file, str(path) if path else None, digest(net), params, macs)
 
 
 def _settings(name: str, task: TaskConfig, package: Path, problems: list[str]) -> dict[str, Any]:

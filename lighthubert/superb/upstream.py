@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lighthubert.checkpoint import load
-from lighthubert.elastic import Supernet
+from lighthubert.checkpoint import Loaded, read
 from lighthubert.models import Hubert, receptive_field
 
 
@@ -60,15 +60,24 @@ def lighthubert(ckpt: str | Path, model_config: str | Path | Mapping[str, Any] |
     "smallest", the YAML or JSON file of an arch, or its keys; None for a single net. s3prl's further arguments
     (refresh) say nothing here. Raises UpstreamError.
     """
+    with upstream_errors(ckpt):
+        return Upstream(chosen(read(ckpt), model_config)).eval()
+
+
+@contextmanager
+def upstream_errors(ckpt: str | Path) -> Iterator[None]:
+    """What is wrong with a file or an arch as UpstreamError that names the file."""
     try:
-        net = load(ckpt)
-        net = _subnet(net, model_config) if isinstance(net, Supernet) else _single(net, model_config)
-        return Upstream(net).eval()
+        yield
     except (ValueError, OSError) as error:
         raise UpstreamError(str(error) if str(ckpt) in str(error) else f"{ckpt}: {error}") from error
 
 
-def _subnet(supernet: Supernet, arch: str | Path | Mapping[str, Any] | None) -> Hubert:
+def chosen(file: Loaded, arch: str | Path | Mapping[str, Any] | None) -> Hubert:
+    """The net of a file, or the subnet of its supernet that this names. Raises ValueError."""
+    if file.space is None and arch is None:
+        return file.hubert
+    supernet = file.supernet(f"there is no subnet to choose (--arch {arch})")
     space = supernet.space
     if arch is None and space.num_archs > 1:
         raise ValueError("a supernet: say which of its subnets, --arch ARCH.yaml, --arch largest or --arch smallest")
@@ -76,8 +85,3 @@ def _subnet(supernet: Supernet, arch: str | Path | Mapping[str, Any] | None) -> 
         return supernet.sample(space.largest())
     return supernet.sample(space.smallest() if arch == "smallest" else arch)
 
-
-def _single(net: Hubert, arch: str | Path | Mapping[str, Any] | None) -> Hubert:
-    if arch is not None:
-        raise ValueError(f"holds a single net, not a supernet; there is no subnet to choose (--arch {arch})")
-    return net

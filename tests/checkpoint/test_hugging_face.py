@@ -11,7 +11,7 @@ from foreign_nets import BASE, LARGE, SIZES, assert_same, hugging_face, randomiz
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lighthubert.checkpoint import CheckpointError, load, load_teacher
+from lighthubert.checkpoint import CheckpointError, load
 
 
 @pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
@@ -115,7 +115,7 @@ def test_the_preprocessor_says_whether_audio_is_normalised(
 def test_dropouts_and_mask_embedding(tmp_path: Path) -> None:
     settings = {"hidden_dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.05, "mask_time_prob": 0.0}
     hugging_face(**settings).save_pretrained(tmp_path)  # without masking transformers has no mask embedding
-    net = load_teacher(tmp_path)
+    net = load(tmp_path)
     assert (net.config.dropout, net.config.attention_dropout, net.config.ffn_dropout) == (0.3, 0.2, 0.05)
     assert not net.mask_embed.any()
 

@@ -67,12 +67,17 @@ def test_any_other_global_is_refused_by_name(tmp_path: Path, function: Any, args
         load(tmp_path / "net.pt")
 
 
+def unpickled(path: Path) -> Any:
+    with path.open("rb") as file:
+        return read_pickle(file)
+
+
 def test_allowed_names_run_nothing(tmp_path: Path) -> None:
     count = collections.defaultdict(list, a=[1])
     torch.save(
         {"args": argparse.Namespace(lr=0.1, deep=argparse.Namespace(x=[1, None])), "count": count}, tmp_path / "a"
     )
-    content = read_pickle(tmp_path / "a")
+    content = unpickled(tmp_path / "a")
     assert type(content["args"]) is not argparse.Namespace
     assert plain(content) == {"args": {"lr": 0.1, "deep": {"x": [1, None]}}, "count": {"a": [1]}}
     assert content["count"].get("b") is None
@@ -81,13 +86,13 @@ def test_allowed_names_run_nothing(tmp_path: Path) -> None:
 
     # Called instead of named: still nothing happens.
     torch.save([Call(argparse.Namespace), Call(list, "abc"), Call(dict)], tmp_path / "b")
-    assert plain(read_pickle(tmp_path / "b")) == [{}, {}, {}]
+    assert plain(unpickled(tmp_path / "b")) == [{}, {}, {}]
 
 
 def test_nothing_stays_allowed(tmp_path: Path) -> None:
     before = set(torch.serialization.get_safe_globals())
     torch.save({"args": argparse.Namespace()}, tmp_path / "a")
-    read_pickle(tmp_path / "a")
+    unpickled(tmp_path / "a")
     assert set(torch.serialization.get_safe_globals()) == before
     with pytest.raises(pickle.UnpicklingError, match=r"argparse\.Namespace"):
         torch.load(tmp_path / "a", weights_only=True)
@@ -138,7 +143,7 @@ def test_damaged_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
         at, value = (int(torch.randint(high, (1,), generator=rng)) for high in (len(whole) - 20, 256))
         path.write_bytes(whole[: 16 + at] + bytes([value]) + whole[17 + at :])
         try:
-            read_pickle(path)
+            unpickled(path)
         except CheckpointError:
             refused += 1
     assert 20 < refused < 400

@@ -10,7 +10,7 @@ from foreign_nets import assert_same, wav2vec2
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lighthubert.checkpoint import CheckpointError, load, load_teacher
+from lighthubert.checkpoint import CheckpointError, load
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
@@ -62,7 +62,7 @@ def test_a_bundle_by_name(tmp_path: Path, wave: Tensor, monkeypatch: pytest.Monk
     torch.manual_seed(0)
     model = torchaudio.models.hubert_base().eval()
     torch.save(model.half().state_dict(), cache / "hubert_fairseq_base_ls960.pth")
-    net = load_teacher("HUBERT_BASE")
+    net = load("HUBERT_BASE")
     assert net.config.num_layers == 12
     assert not net.config.normalize_waveform
     assert_same(net, model.float(), wave[:, :2000])
@@ -74,18 +74,19 @@ def test_a_bundle_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         CheckpointError, match=r"HUBERT_BASE: cannot be downloaded \(.*\); without a network give a file"
     ):
-        load_teacher("HUBERT_BASE")
+        load("HUBERT_BASE")
 
 
 def test_a_bundle_without_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(CheckpointError, match=r"HUBERT_BASE: needs torchaudio: pip install 'lighthubert\[train\]'"):
-        load_teacher("HUBERT_BASE")
-
-
-def test_only_a_teacher_may_be_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match="HUBERT_BASE: no such file or folder"):
         load("HUBERT_BASE")
+
+
+def test_a_file_goes_before_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same name; a name that is no bundle's can only be a file's."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(wav2vec2(False).state_dict(), "HUBERT_BASE")
+    assert load("HUBERT_BASE").config.num_layers == 3
     with pytest.raises(CheckpointError, match="WAV2VEC2_ASR_BASE_960H: no such file or folder"):
-        load_teacher("WAV2VEC2_ASR_BASE_960H")
+        load("WAV2VEC2_ASR_BASE_960H")

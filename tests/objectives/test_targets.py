@@ -8,7 +8,7 @@ import transformers
 from torch import Tensor
 
 from lighthubert import Hubert, HubertConfig, SearchSpace, Subnet, Supernet
-from lighthubert.checkpoint import load_teacher
+from lighthubert.checkpoint import load
 from lighthubert.objectives import TargetConfig, predictions, targets
 
 BASE: dict[str, Any] = {"feat_extract_norm": "group"}
@@ -50,7 +50,7 @@ def teacher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("teacher")
     model = hubert_of_transformers(**request.param)
     model.save_pretrained(folder)
-    net = load_teacher(folder)
+    net = load(folder)
     assert isinstance(net, Hubert)
     return net.eval(), model
 

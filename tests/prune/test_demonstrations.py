@@ -14,8 +14,9 @@ from lighthubert import cost
 from lighthubert.config import read_yaml
 from lighthubert.data import MINI, DataConfig, Manifest, eval_batches
 from lighthubert.elastic import Subnet, axis_sizes, extract
+from lighthubert.finetune import load
 from lighthubert.models import Hubert, valid_mask
-from lighthubert.objectives import DistanceConfig, Labels, TaskModel, distance, evaluate_task
+from lighthubert.objectives import DistanceConfig, Labels, distance, evaluate_task
 from lighthubert.prune.__main__ import main
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def demonstrate(name: str, repo_root: Path, tmp_path: Path, monkeypatch: pytest.
 def test_the_task_is_learnt(name: str, repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 38 held-out clips at least two thirds are right; the most frequent language for all is 8, 21 %."""
     run_dir, _ = demonstrate(name, repo_root, tmp_path, monkeypatch)
-    model, clips = TaskModel.load(run_dir / "pruned.safetensors"), Manifest.read(MINI / "valid.tsv")
+    model, clips = load(run_dir / "pruned.safetensors"), Manifest.read(MINI / "valid.tsv")
     labels = Labels(clips, model.task, model.vocabulary)
     right, count = evaluate_task(model, torch.device("cpu"), clips, labels, DataConfig())["accuracy"]
     assert count == 38

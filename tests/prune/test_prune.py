@@ -19,7 +19,7 @@ from lighthubert import HubertConfig, cost, save
 from lighthubert.config import read_recipe, read_yaml
 from lighthubert.data import write_manifest
 from lighthubert.elastic import axis_sizes, importance, ranking
-from lighthubert.objectives import TaskModel
+from lighthubert.finetune import load
 from lighthubert.prune.__main__ import main
 from lighthubert.prune.gates import open_probability
 from lighthubert.prune.recipe import Prune
@@ -172,7 +172,7 @@ def test_tasks(tmp_path: Path, world: Path, kind: str) -> None:
     paths = write_labels(world, tmp_path)
     data = {"max_clip_seconds": 3.0}
     run_dir = prune(tmp_path, world, distill=None, task=TASKS[kind], masks={"time_prob": 0.2}, data=data, **paths)
-    model = TaskModel.load(run_dir / "pruned.safetensors")
+    model = load(run_dir / "pruned.safetensors")
     state = harness.newest(run_dir)["model"]
     assert torch.equal(model.head.proj.weight, state["head.proj.weight"])
     assert model.hubert.config.arch == lh.Arch.from_dict(read_yaml(run_dir / "arch.yaml"))
@@ -237,7 +237,7 @@ def test_a_fine_tuned_net_keeps_its_head_while_it_is_distilled(tmp_path: Path, w
     first = prune(tmp_path / "first", world, distill=None, task=TASKS["classify"], data=data, **paths)
     init = str(first / "pruned.safetensors")
     run_dir = prune(tmp_path, world, init=init, sparsity={"params": 0.2})
-    before, after = (TaskModel.load(path / "pruned.safetensors") for path in (first, run_dir))
+    before, after = (load(path / "pruned.safetensors") for path in (first, run_dir))
     assert after.vocabulary == before.vocabulary
     assert cost.num_params(after.hubert.config) <= 0.8 * cost.num_params(before.hubert.config)
     assert torch.equal(after.head.proj.weight, before.head.proj.weight)
