@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lighthubert import cost
 from lighthubert.checkpoint import load, save
-from lighthubert.elastic import Arch, SearchSpace, Supernet
+from lighthubert.elastic import Arch, Space, Supernet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,7 +50,7 @@ def _extract(args: argparse.Namespace) -> None:
     print(f"  {params:,} parameters, {macs / 1e9:.2f} G MACs for 10 s of audio")
 
 
-def _arch(args: argparse.Namespace, space: SearchSpace) -> Arch:
+def _arch(args: argparse.Namespace, space: Space) -> Arch:
     if args.arch:
         return space.arch(args.arch)
     if args.largest or args.smallest:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lighthubert.checkpoint import load_hubert, load_teacher
-from lighthubert.elastic import OneArch, SearchSpace, Subnet, Supernet, select
+from lighthubert.elastic import EMBED, Axis, OneArch, SearchSpace, Space, Subnet, Supernet, conv, ffn, heads, select
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.rules import kept_layers
 from lighthubert.models import Hubert, HubertConfig
@@ -23,7 +23,7 @@ logger = logging.getLogger("lighthubert")
 
 
 def build_supernet(
-    space: SearchSpace, teacher: Hubert, init: str, target: TargetConfig, seed: int, order_by_importance: bool = False
+    space: Space, teacher: Hubert, init: str, target: TargetConfig, seed: int, order_by_importance: bool = False
 ) -> Supernet:
     """A supernet with heads for the target, initialised at random, from the teacher's slices, or from a file.
 
@@ -40,9 +40,9 @@ def build_supernet(
         return supernet
     source = teacher if init == "teacher" else load_teacher(init)
     hubert = source.hubert if isinstance(source, Supernet) else source
-    order: dict[str, tuple[int, ...]] = {}
+    order: dict[Axis, tuple[int, ...]] = {}
     if order_by_importance:
-        if space.ffn_rule != "prefix":
+        if isinstance(space, SearchSpace) and space.ffn_rule != "prefix":
             raise ValueError(f"order_by_importance: needs a space with ffn_rule prefix, this one has {space.ffn_rule}")
         order = ranking(hubert, importance(hubert))
         hubert = reorder(hubert, order)
@@ -51,14 +51,14 @@ def build_supernet(
     except ValueError as error:
         raise ValueError(f"init {init!r}: {error}") from None
     if isinstance(source, Supernet):
-        anew = take_heads(source, supernet, target, order.get("embed"))
+        anew = take_heads(source, supernet, target, order.get(EMBED))
         if anew and distributed.rank() == 0:
             told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
             logger.warning("init %r: %s", init, told)
     return supernet
 
 
-def space_of(name: str, init: str) -> SearchSpace:
+def space_of(name: str, init: str) -> Space:
     """A recipe's space; "init" is that of the file `init`, which for a single net is this net alone."""
     if name != "init":
         return SearchSpace.load(name)
@@ -79,7 +79,7 @@ def take_subnets_heads(supernet: Supernet, target: TargetConfig, init: str, head
     for key in target.keys:
         if rows := [row for row in head_differs(key, source, supernet, target) if not row.startswith("shape")]:
             raise ValueError(f"head {head!r}: {key!r}: {', '.join(rows)}")
-        weight = source.head[key].state_dict()["weight"][:, list(subnet.units["embed"])]
+        weight = source.head[key].state_dict()["weight"][:, list(subnet.units[EMBED])]
         supernet.head[key].load_state_dict({"weight": weight})
 
 
@@ -120,9 +120,9 @@ def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
     layers = kept_layers("spread", config.num_layers, own.num_layers)
     if rows := narrower(Subnet(layers).config(own), config):
         raise ValueError("; ".join(rows))
-    units = {"embed": range(config.embed_dim)} | {f"conv{i}": range(n) for i, n in enumerate(config.conv_channels)}
+    units = {EMBED: range(config.embed_dim)} | {conv(i): range(n) for i, n in enumerate(config.conv_channels)}
     for i, layer in enumerate(layers):
-        units |= {f"heads{layer}": range(config.num_heads[i]), f"ffn{layer}": range(config.ffn_dim[i])}
+        units |= {heads(layer): range(config.num_heads[i]), ffn(layer): range(config.ffn_dim[i])}
     subnet = Subnet(layers, units)
     sliced = subnet.config(own)
     if rows := differing(sliced, config):

@@ -17,7 +17,7 @@ from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch
 from lighthubert.search.recipe import ProbeConfig, Search
 from lighthubert.search.report import report
-from lighthubert.search.run import Stopped, search
+from lighthubert.search.run import Stopped, search, space_of
 from lighthubert.search.score import HeldOutLoss, ProbeError, draw_clips
 from lighthubert.train import distributed, run_job
 
@@ -40,7 +40,7 @@ def run(recipe: Search, device: torch.device) -> None:
     supernet = load(recipe.supernet)
     if not isinstance(supernet, Supernet):
         raise ValueError(f"{recipe.supernet}: holds a single net, not a supernet; there is nothing to search")
-    supernet.to(device)
+    space = space_of(supernet.to(device))
     score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, supernet)
     score = score_on(recipe.valid_manifest, False)
 
@@ -53,11 +53,11 @@ def run(recipe: Search, device: torch.device) -> None:
     run_dir, latency = Path(recipe.run_dir), None
     if "milliseconds" in recipe.budget or recipe.latency:
         conditions = recipe.latency or Conditions()
-        latency = distributed.on_first(lambda: latency_of(run_dir, supernet.space, conditions))
+        latency = distributed.on_first(lambda: latency_of(run_dir, space, conditions))
         same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        found = search(supernet.space, recipe.budget, score_of, **size, path=run_dir / "scored.jsonl", recipe=same,
+        found = search(space, recipe.budget, score_of, **size, path=run_dir / "scored.jsonl", recipe=same,
                        latency=latency)  # fmt: skip
     except Stopped:
         if distributed.rank() == 0:
