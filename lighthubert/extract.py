@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lighthubert import checkpoint, cost
 from lighthubert.checkpoint import save
-from lighthubert.elastic import Arch, SearchSpace
+from lighthubert.elastic import Arch, Space
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,7 +48,7 @@ def _extract(args: argparse.Namespace) -> None:
     print(f"  {params:,} parameters, {macs / 1e9:.2f} G MACs for 10 s of audio")
 
 
-def _arch(args: argparse.Namespace, space: SearchSpace) -> Arch:
+def _arch(args: argparse.Namespace, space: Space) -> Arch:
     if args.arch:
         return space.arch(args.arch)
     if args.largest or args.smallest:

@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 def list_keys(cls: type, prefix: str = "", usual: object = None) -> Iterator[Key]:
     """Every key of a dataclass, those of its sections behind their own. usual: what holds the defaults of a section."""
-    for field in fields(cls):  # type: ignore[arg-type]
+    for field in fields(cls):
         hint, name = hints(cls)[field.name], prefix + field.name
         has_default, value = _default(field) if usual is None else (True, getattr(usual, field.name))
         section = _section(hint)

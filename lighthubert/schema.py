@@ -69,7 +69,7 @@ class Checked:
 def hints(cls: type) -> dict[str, Any]:
     """The annotation of each field."""
     found = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: found[field.name] for field in fields(cls)}  # type: ignore[arg-type]
+    return {field.name: found[field.name] for field in fields(cls)}
 
 
 def parse(cls: type[T], values: Mapping[str, Any], name: str = "") -> T:

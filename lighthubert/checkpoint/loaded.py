@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lighthubert.checkpoint.errors import CheckpointError
-from lighthubert.elastic import SearchSpace, Supernet
+from lighthubert.elastic import Space, Supernet
 from lighthubert.models import Hubert
 from lighthubert.runtime.files import sha256
 
@@ -34,7 +34,7 @@ class Loaded:
         return self.net.hubert if isinstance(self.net, Supernet) else self.net
 
     @property
-    def space(self) -> SearchSpace | None:
+    def space(self) -> Space | None:
         """A supernet's."""
         return self.net.space if isinstance(self.net, Supernet) else None
 

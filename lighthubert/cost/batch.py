@@ -13,7 +13,8 @@ import torch
 
 from lighthubert.cost.latency import Latency
 from lighthubert.cost.polynomial import Sizes, macs, num_params, superb_macs
-from lighthubert.elastic import SearchSpace
+from lighthubert.elastic import EMBED, Axis, SearchSpace
+from lighthubert.elastic.axes import NUMBERED
 from lighthubert.models import Arch, HubertConfig
 
 HALF = 2  # bytes of a weight in a float16 file
@@ -63,9 +64,8 @@ def _largest(space: SearchSpace, num_layers: int) -> HubertConfig:
     return space.config(space.arch({**sizes, "num_layers": num_layers, "conv_channels": space.conv_choices()[0]}))
 
 
-def _sizes(archs: Sequence[Arch]) -> dict[str, torch.Tensor]:
+def _sizes(archs: Sequence[Arch]) -> dict[Axis, torch.Tensor]:
     """Axis -> (N,) int64, of archs of one depth."""
     embed = torch.tensor([arch.embed_dim for arch in archs])
-    columns = {"conv": "conv_channels", "heads": "num_heads", "ffn": "ffn_dim"}
-    tables = {axis: torch.tensor([getattr(arch, key) for arch in archs]) for axis, key in columns.items()}
-    return {"embed": embed} | {f"{axis}{i}": c for axis, table in tables.items() for i, c in enumerate(table.unbind(1))}
+    tables = {kind: torch.tensor([getattr(arch, key) for arch in archs]) for kind, key in NUMBERED.items()}
+    return {EMBED: embed} | {Axis(kind, i): n for kind, table in tables.items() for i, n in enumerate(table.unbind(1))}

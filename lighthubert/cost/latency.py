@@ -15,7 +15,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,8 +25,8 @@ import torch
 
 from lighthubert.cost.clock import Conditions, time_nets, typical
 from lighthubert.cost.polynomial import Sizes
-from lighthubert.elastic import AXES, SearchSpace, axes, axis_sizes
-from lighthubert.elastic.axes import FIXED
+from lighthubert.elastic import EMBED, Axis, SearchSpace, axis_sizes
+from lighthubert.elastic.axes import GROUP, parameters, pattern_axes
 from lighthubert.models import Arch, Hubert, HubertConfig
 from lighthubert.runtime.files import digest, write_text
 
@@ -47,7 +47,7 @@ class Block:
 
     module: str
     kind: str
-    axes: tuple[str, ...]
+    axes: tuple[Axis, ...]
 
 
 # Start of a name in the table of axes -> the module where its block begins, and the block's kind.
@@ -64,14 +64,14 @@ _BLOCKS = {
 @functools.lru_cache(maxsize=256)
 def blocks(config: HubertConfig) -> tuple[Block, ...]:
     """The blocks of a net; the axes of each are those of its parameters."""
-    found: dict[tuple[str, str], dict[str, None]] = {}
-    counts = {"frontend.convs.#.": len(config.conv_channels), "encoder.layers.#.": config.num_layers}
-    for start, (module, kind) in _BLOCKS.items():
-        for name, i in itertools.product(AXES, range(counts.get(start, 1))):
-            if name.startswith(start):
-                named = axes(name.replace("#", str(i)), len(config.conv_channels))
+    found: dict[tuple[str, str], dict[Axis, None]] = {}
+    sizes = axis_sizes(config)
+    for pattern, i in parameters(config):
+        for start, (module, kind) in _BLOCKS.items():
+            if pattern.startswith(start):
+                named = pattern_axes(pattern, i, len(config.conv_channels))
                 block = found.setdefault((module.format(i=i), kind.format(i=i)), {})
-                block |= dict.fromkeys("embed" if axis == "group" else axis for axis in named if axis != FIXED)
+                block |= dict.fromkeys(axis for axis in (EMBED if a == GROUP else a for a in named) if axis in sizes)
     if not config.norm_first:  # the norm follows the positions at once
         del found["encoder.norm", "norm"]
     return tuple(Block(module, kind, tuple(block)) for (module, kind), block in found.items())
@@ -111,8 +111,8 @@ class Latency:
     """
 
     space: SearchSpace
-    described: Mapping[str, Any]
-    milliseconds: Mapping[Entry, float]
+    described: Mapping[str, Any] = field(hash=False)
+    milliseconds: Mapping[Entry, float] = field(hash=False)
 
     @classmethod
     def here(cls, space: SearchSpace, conditions: Conditions | None = None) -> Latency:
@@ -174,7 +174,7 @@ class Latency:
             if not bool((keys[place] == key).all()):
                 raise ValueError(f"{block.kind}: the latency of such widths was not measured, for no subnet has them")
             total = total + values[place]
-        return total if isinstance(sizes["embed"], torch.Tensor) else float(total)
+        return total if isinstance(sizes[EMBED], torch.Tensor) else float(total)
 
     @functools.cached_property
     def _tables(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

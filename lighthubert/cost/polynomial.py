@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from lighthubert.elastic import axes, axis_sizes, skeleton
-from lighthubert.elastic.axes import FIXED, rows_per_unit
+from lighthubert.elastic import EMBED, Axis, axis_sizes, heads
+from lighthubert.elastic.axes import GROUP, fixed_sizes, parameters, pattern_axes, rows_per_unit
 from lighthubert.models import HubertConfig, num_frames
 
-Sizes = Mapping[str, Any]  # axis -> number of units: an int, or a tensor (a batch of nets, an expected width)
+Sizes = Mapping[Axis, Any]  # axis -> number of units: an int, or a tensor (a batch of nets, an expected width)
 
 PARTS = ("all", "frontend", "transformer")
 
@@ -22,27 +22,40 @@ SUPERB_SAMPLES = (
 )
 
 
+class Term(NamedTuple):
+    """How many numbers a parameter holds: `fixed` times the sizes of the elastic axes.
+
+    pattern, number: as `lighthubert.elastic.axes.parameters` gives them. matrix: it multiplies what goes through a net.
+    """
+
+    pattern: str
+    number: int
+    fixed: int
+    elastic: tuple[Axis, ...]
+    matrix: bool
+
+
 @functools.lru_cache(maxsize=256)
-def _terms(config: HubertConfig) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
-    """(name, product of the fixed dimensions, elastic axes) of every parameter, by the table of axes."""
-    terms = []
-    for name, parameter in skeleton(config).named_parameters():
-        fixed, elastic = 1, []
-        for size, axis in zip(parameter.shape, axes(name, len(config.conv_channels)), strict=True):
-            if axis == FIXED or (axis == "group" and config.pos_conv_fixed == "group_dim"):
-                fixed *= size
+def _terms(config: HubertConfig) -> tuple[Term, ...]:
+    """Of every parameter, by the table of axes."""
+    constants, terms = fixed_sizes(config), []
+    for pattern, number in parameters(config):
+        fixed, elastic, named = 1, [], pattern_axes(pattern, number, len(config.conv_channels))
+        for axis in named:
+            if axis in constants:
+                fixed *= constants[axis]
             else:
                 elastic.append(axis)
                 fixed *= rows_per_unit(axis, config)
-        terms.append((name, fixed, tuple(elastic)))
+        terms.append(Term(pattern, number, fixed, tuple(elastic), len(named) > 1))
     return tuple(terms)
 
 
-def _numel(config: HubertConfig, sizes: Sizes, fixed: int, elastic: tuple[str, ...]) -> Any:
-    number: Any = fixed
-    for axis in elastic:
-        if axis == "group":  # whole: the width of a group divides the embedding
-            embed, groups = sizes["embed"], config.pos_conv_groups
+def _numel(config: HubertConfig, sizes: Sizes, term: Term) -> Any:
+    number: Any = term.fixed
+    for axis in term.elastic:
+        if axis == GROUP:  # whole: the width of a group divides the embedding
+            embed, groups = sizes[EMBED], config.pos_conv_groups
             counts = isinstance(embed, int) or not embed.is_floating_point()
             number = number * (embed // groups if counts else embed / groups)
         else:
@@ -64,7 +77,7 @@ def num_params(config: HubertConfig, sizes: Sizes | None = None, part: str = "al
     sizes: other widths of the same layers (axis -> units), as integers or tensors; the config's own if None.
     """
     sizes = sizes or axis_sizes(config)
-    return sum(_numel(config, sizes, fixed, elastic) for name, fixed, elastic in _terms(config) if in_part(name, part))
+    return sum(_numel(config, sizes, term) for term in _terms(config) if in_part(term.pattern, part))
 
 
 def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = None, part: str = "all") -> Any:
@@ -78,17 +91,17 @@ def macs(config: HubertConfig, num_samples: int = 160000, sizes: Sizes | None = 
     # Padding of half a kernel on both sides makes one frame more if the kernel is even; it is computed, then cut.
     positions = frames + 1 - config.pos_conv_kernel % 2
     total: Any = 0
-    for name, fixed, elastic in _terms(config):
-        if name == "mask_embed" or name.endswith(".bias") or "norm" in name or not in_part(name, part):
+    for term in _terms(config):
+        if not term.matrix or not in_part(term.pattern, part):
             continue
         times = frames
-        if name.startswith("frontend.convs."):
-            times = conv_frames[int(name.split(".")[2])]
-        elif name.startswith("encoder.pos_convs."):
+        if term.pattern.startswith("frontend.convs."):
+            times = conv_frames[term.number]
+        elif term.pattern.startswith("encoder.pos_convs."):
             times = positions
-        total = total + times * _numel(config, sizes, fixed, elastic)
+        total = total + times * _numel(config, sizes, term)
     for layer in range(config.num_layers if part != "frontend" else 0):
-        total = total + 2 * frames**2 * config.head_dim * sizes[f"heads{layer}"]
+        total = total + 2 * frames**2 * config.head_dim * sizes[heads(layer)]
     return total
 
 
@@ -100,7 +113,7 @@ def superb_macs(config: HubertConfig, sizes: Sizes | None = None) -> Any:
     total: Any = 0
     for num_samples in SUPERB_SAMPLES:
         frames = num_frames(num_samples, config)
-        heads = sum(sizes[f"heads{layer}"] for layer in range(config.num_layers))
+        num_heads = sum(sizes[heads(layer)] for layer in range(config.num_layers))
         total = total + macs(config, num_samples, sizes)
-        total = total + heads * (4 * config.head_dim * frames + elementwise * frames**2)
+        total = total + num_heads * (4 * config.head_dim * frames + elementwise * frames**2)
     return total

@@ -1,23 +1,29 @@
 """The elastic model: subnets as pure functions of their parent's parameters."""
 
 from lighthubert.elastic.alone import OneArch
-from lighthubert.elastic.axes import AXES, axes, axis_sizes
+from lighthubert.elastic.axes import AXES, EMBED, Axis, axes, axis_sizes, conv, ffn, heads
 from lighthubert.elastic.importance import importance, ranking, reorder
-from lighthubert.elastic.space import SearchSpace
+from lighthubert.elastic.space import SearchSpace, Space
 from lighthubert.elastic.subnet import Subnet, extract, select, skeleton
 from lighthubert.elastic.supernet import Supernet, run
 from lighthubert.models import Arch
 
 __all__ = [
     "AXES",
+    "EMBED",
     "Arch",
+    "Axis",
     "OneArch",
     "SearchSpace",
+    "Space",
     "Subnet",
     "Supernet",
     "axes",
     "axis_sizes",
+    "conv",
     "extract",
+    "ffn",
+    "heads",
     "importance",
     "ranking",
     "reorder",

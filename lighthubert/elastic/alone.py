@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lighthubert.elastic.space import SearchSpace
+from lighthubert.elastic.subnet import Subnet
 from lighthubert.models import Arch, HubertConfig
 
 
-class OneArch(SearchSpace):
+@dataclass(frozen=True)
+class OneArch:
     """A space that holds its parent and nothing else, so that it can be trained as a supernet is.
 
     The choices of a SearchSpace are the same for all layers, so it cannot hold such a net.
     """
 
+    parent: HubertConfig
+    name = "alone"
+    num_archs = 1
+
     @classmethod
     def of(cls, config: HubertConfig) -> OneArch:
         """The space of one net."""
-        return cls(
-            parent=replace(config, layers=None),
-            embed_dim=(config.embed_dim,),
-            num_layers=(config.num_layers,),
-            num_heads=tuple(sorted(set(config.num_heads))),
-            ffn_ratio=tuple(sorted({dim / config.embed_dim for dim in config.ffn_dim})),
-            conv_channels=(config.conv_channels,),
-            name="alone",
-        )
-
-    def __post_init__(self) -> None:
-        """The parent's sizes are right by themselves; there is no grid that they could break."""
-
-    @property
-    def num_archs(self) -> int:
-        return 1
+        return cls(replace(config, layers=None))
 
     def largest(self) -> Arch:
         net = self.parent
@@ -49,9 +39,21 @@ class OneArch(SearchSpace):
         return self.largest()
 
     def arch(self, config: Arch | Mapping[str, Any] | str | Path) -> Arch:
+        """Raises ValueError for any other."""
         if config != self.largest():
             raise ValueError(f"not the one arch of the space {self.name}: {config!r} instead of {self.largest()!r}")
         return self.largest()
 
     def __contains__(self, arch: object) -> bool:
         return arch == self.largest()
+
+    def subnet(self, arch: Arch) -> Subnet:
+        """The whole parent. Raises ValueError for another arch."""
+        self.arch(arch)
+        return Subnet.full(self.parent)
+
+    def config(self, arch: Arch) -> HubertConfig:
+        return self.subnet(arch).config(self.parent)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "parent": self.parent.to_dict()}

@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from lighthubert.models import HubertConfig
+from lighthubert.models import Arch, HubertConfig
 
-FIXED = ""
+
+class Axis(NamedTuple):
+    """One thing that a net has units of: "embed", channels "conv" of a convolution, "heads" or "ffn" units of a layer.
+
+    index: of the convolution or of the layer. As text it is heads3, which `parse` reads back.
+    """
+
+    kind: str
+    index: int | None = None  # type: ignore[assignment]  # over a method of tuples
+
+    def __repr__(self) -> str:
+        return self.kind if self.index is None else f"{self.kind}{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Axis:
+        """Raises ValueError for what no axis is written like."""
+        match = re.fullmatch(r"([a-z_]+)(-?\d+)?", text)
+        if match is None:
+            raise ValueError(f"{text!r}: not an axis: a word, and a number behind it")
+        return cls(match[1], None if match[2] is None else int(match[2]))
+
+
+EMBED = Axis("embed")
+GROUP, POS_KERNEL = Axis("group"), Axis("pos_kernel")  # not elastic by themselves
+# Kinds of axes that have an index -> where a net's config or an arch states their units.
+NUMBERED = {"conv": "conv_channels", "heads": "num_heads", "ffn": "ffn_dim"}
+
+
+def conv(index: int) -> Axis:
+    """The output channels of a convolution; -1 is the waveform."""
+    return Axis("conv", index)
+
+
+def heads(layer: int) -> Axis:
+    return Axis("heads", layer)
+
+
+def ffn(layer: int) -> Axis:
+    return Axis("ffn", layer)
+
+
 # Parameter -> the axis of each dimension. `{i}` is the number that stands for # in the name, `{h}` the one before it,
 # `{last}` the last convolution. Axes count units: one head is head_dim rows. "group" is the input width of a group of
-# the positional convolution and follows from "embed". The second dimension of a matrix is where an axis is consumed.
+# the positional convolution and follows from "embed"; kernels are fixed, and so is the waveform, one channel (conv-1).
+# The second dimension of a matrix is where an axis is consumed. The order is that of Hubert's parameters.
 AXES: dict[str, tuple[str, ...]] = {
     "mask_embed": ("embed",),
-    "frontend.convs.#.weight": ("conv{i}", "conv{h}", FIXED),
+    "frontend.convs.#.weight": ("conv{i}", "conv{h}", "kernel{i}"),
     "frontend.convs.#.bias": ("conv{i}",),
     "frontend.norms.#.weight": ("conv{i}",),
     "frontend.norms.#.bias": ("conv{i}",),
@@ -21,7 +65,7 @@ AXES: dict[str, tuple[str, ...]] = {
     "frontend.norm.bias": ("conv{last}",),
     "frontend.proj.weight": ("embed", "conv{last}"),
     "frontend.proj.bias": ("embed",),
-    "encoder.pos_convs.#.weight": ("embed", "group", FIXED),
+    "encoder.pos_convs.#.weight": ("embed", "group", "pos_kernel"),
     "encoder.pos_convs.#.bias": ("embed",),
     "encoder.norm.weight": ("embed",),
     "encoder.norm.bias": ("embed",),
@@ -41,13 +85,19 @@ AXES: dict[str, tuple[str, ...]] = {
     "encoder.layers.#.fc2.bias": ("embed",),
     "encoder.layers.#.ffn_norm.weight": ("embed",),
     "encoder.layers.#.ffn_norm.bias": ("embed",),
-    "head.weight": (FIXED, "embed"),
+    "head.weight": ("target", "embed"),
 }
 
 
+@functools.lru_cache(maxsize=4096)
+def pattern_axes(pattern: str, number: int, num_convs: int) -> tuple[Axis, ...]:
+    """The axis of each dimension of the parameter of an entry of AXES, `number` in the place of #."""
+    return tuple(Axis.parse(axis.format(i=number, h=number - 1, last=num_convs - 1)) for axis in AXES[pattern])
+
+
 @functools.lru_cache(maxsize=65536)
-def axes(name: str, num_convs: int = 7) -> tuple[str, ...]:
-    """The axis of each dimension of the parameter `name`; FIXED where nothing is elastic.
+def axes(name: str, num_convs: int = 7) -> tuple[Axis, ...]:
+    """The axis of each dimension of the parameter `name`.
 
     Raises KeyError for a parameter that is not in the table: nothing is elastic or fixed by accident.
     """
@@ -55,17 +105,36 @@ def axes(name: str, num_convs: int = 7) -> tuple[str, ...]:
     pattern = name if number is None else name[: number.start(1)] + "#" + name[number.end(1) :]
     if pattern not in AXES:
         raise KeyError(f"parameter {name!r} has no entry in the table of axes")
-    i = int(number[1]) if number else 0
-    named = (axis.format(i=i, h=i - 1, last=num_convs - 1) for axis in AXES[pattern])
-    return tuple(FIXED if axis == "conv-1" else axis for axis in named)  # the waveform is one channel wide
+    return pattern_axes(pattern, int(number[1]) if number else 0, num_convs)
 
 
-def axis_sizes(config: HubertConfig) -> dict[str, int]:
-    """Units of every axis of a net; "group" is left out, as it follows from "embed"."""
-    sizes = {"embed": config.embed_dim}
-    sizes |= {f"conv{i}": n for i, n in enumerate(config.conv_channels)}
-    sizes |= {f"heads{i}": n for i, n in enumerate(config.num_heads)}
-    sizes |= {f"ffn{i}": n for i, n in enumerate(config.ffn_dim)}
+def parameters(config: HubertConfig) -> Iterator[tuple[str, int]]:
+    """Which parameters `Hubert(config)` has, in its order: entries of AXES, and the number in the place of #."""
+    counts = {
+        "frontend.convs": len(config.conv_channels),
+        "frontend.norms": len(config.conv_channels) if config.conv_norm == "layer" else 1,
+        "encoder.pos_convs": config.pos_conv_depth,
+        "encoder.layers": config.num_layers,
+        "head.weight": 0,  # a supernet's
+    }
+    absent = () if config.conv_bias else ("frontend.convs.#.bias",)
+    for start, group in itertools.groupby(AXES, key=lambda pattern: pattern.partition(".#")[0]):
+        patterns = [pattern for pattern in group if pattern not in absent]
+        yield from ((pattern, i) for i in range(counts.get(start, 1)) for pattern in patterns)
+
+
+def axis_sizes(sizes: HubertConfig | Arch) -> dict[Axis, int]:
+    """Units of every axis of a net, or of an arch, whose layers then count among those that it keeps."""
+    lists = {kind: getattr(sizes, key) for kind, key in NUMBERED.items()}
+    return {EMBED: sizes.embed_dim} | {Axis(kind, i): n for kind, units in lists.items() for i, n in enumerate(units)}
+
+
+def fixed_sizes(config: HubertConfig) -> dict[Axis, int]:
+    """Sizes of the dimensions that stay as they are in every subnet."""
+    sizes = {conv(-1): 1, POS_KERNEL: config.pos_conv_kernel}
+    sizes |= {Axis("kernel", i): n for i, n in enumerate(config.conv_kernels)}
+    if config.pos_conv_fixed == "group_dim":
+        sizes[GROUP] = config.embed_dim // config.pos_conv_groups
     return sizes
 
 
@@ -75,6 +144,6 @@ def layer_of(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def rows_per_unit(axis: str, config: HubertConfig) -> int:
+def rows_per_unit(axis: Axis, config: HubertConfig) -> int:
     """How many rows of a matrix one unit of an axis is."""
-    return config.head_dim if axis.startswith("heads") else 1
+    return config.head_dim if axis.kind == "heads" else 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lighthubert.elastic.axes import FIXED, axes, axis_sizes, rows_per_unit
+from lighthubert.elastic.axes import EMBED, Axis, axes, axis_sizes, rows_per_unit
 from lighthubert.elastic.subnet import Subnet, select, skeleton
 from lighthubert.models import Hubert
 
 
 @torch.no_grad()
-def importance(hubert: Hubert) -> dict[str, Tensor]:
+def importance(hubert: Hubert) -> dict[Axis, Tensor]:
     """A score of every unit of every axis: the L1 norm of the weights that consume it (Once-for-all, Cai et al. 2020).
 
     Axis -> (units,) float.
@@ -20,33 +20,33 @@ def importance(hubert: Hubert) -> dict[str, Tensor]:
     scores = {axis: torch.zeros(size) for axis, size in axis_sizes(config).items()}
     for name, weight in hubert.named_parameters():
         named = axes(name, len(config.conv_channels))
-        if len(named) > 1 and named[1] not in (FIXED, "group"):
+        if len(named) > 1 and named[1] in scores:
             consumed = weight.abs().float().transpose(0, 1).flatten(1).sum(1).cpu()
             scores[named[1]] += consumed.reshape(-1, rows_per_unit(named[1], config)).sum(1)
     return scores
 
 
-def ranking(hubert: Hubert, scores: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def ranking(hubert: Hubert, scores: dict[Axis, Tensor]) -> dict[Axis, tuple[int, ...]]:
     """Units by falling score, as `reorder` takes them.
 
     "embed" moves in whole groups of the positional convolution, and all groups share one order of their channels.
     """
     order = {axis: tuple(score.argsort(descending=True, stable=True).tolist()) for axis, score in scores.items()}
-    table = scores["embed"].reshape(hubert.config.pos_conv_groups, -1)
+    table = scores[EMBED].reshape(hubert.config.pos_conv_groups, -1)
     groups = table.sum(1).argsort(descending=True, stable=True)
     channels = table.sum(0).argsort(descending=True, stable=True)
-    return order | {"embed": tuple((groups[:, None] * table.shape[1] + channels).flatten().tolist())}
+    return order | {EMBED: tuple((groups[:, None] * table.shape[1] + channels).flatten().tolist())}
 
 
 @torch.no_grad()
-def reorder(hubert: Hubert, order: dict[str, tuple[int, ...]]) -> Hubert:
+def reorder(hubert: Hubert, order: dict[Axis, tuple[int, ...]]) -> Hubert:
     """The same function with the units of its axes in another order.
 
     order: axis -> permutation of its units; axes that are not named stay. Raises ValueError for anything else.
     """
     sizes = axis_sizes(hubert.config)
     if wrong := [axis for axis, units in order.items() if sorted(units) != list(range(sizes.get(axis, 0)))]:
-        raise ValueError(f"reorder: {', '.join(wrong)}: not a permutation of an axis of this net")
+        raise ValueError(f"reorder: {', '.join(map(str, wrong))}: not a permutation of an axis of this net")
     subnet = Subnet(tuple(range(hubert.config.num_layers)), order)
     net = skeleton(hubert.config)
     params = select(dict(hubert.named_parameters()), subnet, hubert.config)

@@ -5,38 +5,55 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lighthubert.config import read_yaml
 from lighthubert.elastic import rules
+from lighthubert.elastic.axes import EMBED, Axis, conv, ffn, heads
+from lighthubert.elastic.grid import Grid, arch_problems, complete, space_problems
 from lighthubert.elastic.subnet import Subnet, Units
 from lighthubert.models import Arch, HubertConfig
 
 SPACES = Path(__file__).parent / "spaces"
 
 
-@dataclass(frozen=True)
-class SearchSpace:
-    """The choices of every elastic size.
+class Space(Protocol):
+    """What a supernet asks of the space of its subnets."""
 
-    embed_dim is one choice for the whole net; num_heads and ffn_ratio (of embed_dim) are chosen per kept layer;
-    conv_channels per convolution, or, as tuples of seven, one choice for all of them together.
-    """
+    @property
+    def parent(self) -> HubertConfig:
+        """The sizes of the net that holds the weights."""
 
-    parent: HubertConfig  # holds the weights; may be wider than every subnet
-    embed_dim: tuple[int, ...]
-    num_layers: tuple[int, ...]
-    num_heads: tuple[int, ...]
-    ffn_ratio: tuple[float, ...]
-    conv_channels: tuple[int, ...] | tuple[tuple[int, ...], ...]
-    layer_rule: str = "spread"
-    ffn_rule: str = "prefix"
-    name: str = field(default="custom", compare=False)
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def num_archs(self) -> int: ...
+
+    def largest(self) -> Arch: ...
+
+    def smallest(self) -> Arch: ...
+
+    def sample(self, rng: random.Random) -> Arch: ...
+
+    def arch(self, config: Arch | Mapping[str, Any] | str | Path) -> Arch: ...
+
+    def subnet(self, arch: Arch) -> Subnet: ...
+
+    def config(self, arch: Arch) -> HubertConfig: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def __contains__(self, arch: object) -> bool: ...
+
+
+class SearchSpace(Grid):
+    """Archs out of the choices of every elastic size."""
 
     def __post_init__(self) -> None:
-        if problems := list(rules.space_problems(self)):
+        if problems := list(space_problems(self)):
             raise ValueError(f"search space {self.name}: " + "; ".join(problems))
 
     @classmethod
@@ -86,20 +103,6 @@ class SearchSpace:
             return [plain(v) for v in value] if isinstance(value, tuple) else value
 
         return {f.name: plain(getattr(self, f.name)) for f in fields(self)} | {"parent": self.parent.to_dict()}
-
-    def ffn_dims(self, embed_dim: int) -> tuple[int, ...]:
-        return tuple(int(ratio * embed_dim) for ratio in self.ffn_ratio)
-
-    def layers(self, num_layers: int) -> tuple[int, ...]:
-        return rules.kept_layers(self.layer_rule, num_layers, self.parent.num_layers)
-
-    def conv_choices(self) -> list[tuple[int, ...]]:
-        """Every joint choice of channels; where each convolution chooses by itself, those where all choose alike."""
-        return [c if isinstance(c, tuple) else (c,) * len(self.parent.conv_channels) for c in self.conv_channels]
-
-    @property
-    def joint_convs(self) -> bool:
-        return isinstance(self.conv_channels[0], tuple)
 
     @property
     def num_archs(self) -> int:
@@ -182,8 +185,8 @@ class SearchSpace:
         try:
             if not isinstance(config, (Arch, Mapping)):
                 raise ValueError(f"expected an Arch, a mapping or a path, got {config!r}")
-            arch = config if isinstance(config, Arch) else Arch.from_dict(rules.complete(self, config))
-            problems = list(rules.arch_problems(self, arch))
+            arch = config if isinstance(config, Arch) else Arch.from_dict(complete(self, config))
+            problems = list(arch_problems(self, arch))
         except ValueError as error:
             problems = [str(error)]
         if problems:
@@ -191,16 +194,16 @@ class SearchSpace:
         return arch
 
     def __contains__(self, arch: object) -> bool:
-        return isinstance(arch, Arch) and not list(rules.arch_problems(self, arch))
+        return isinstance(arch, Arch) and not list(arch_problems(self, arch))
 
     def subnet(self, arch: Arch) -> Subnet:
         """The parent's layers and units that an arch takes. Raises ValueError for an arch outside the space."""
         arch = self.arch(arch)
-        units: dict[str, Units] = {"embed": range(arch.embed_dim)}
-        units |= {f"conv{i}": range(n) for i, n in enumerate(arch.conv_channels)}
-        for layer, heads, ffn in zip(arch.layers, arch.num_heads, arch.ffn_dim, strict=True):
-            units[f"heads{layer}"] = range(heads)
-            units[f"ffn{layer}"] = rules.ffn_units(self.ffn_rule, ffn, arch.embed_dim, self.parent.embed_dim)
+        units: dict[Axis, Units] = {EMBED: range(arch.embed_dim)}
+        units |= {conv(i): range(n) for i, n in enumerate(arch.conv_channels)}
+        for layer, num_heads, ffn_dim in zip(arch.layers, arch.num_heads, arch.ffn_dim, strict=True):
+            units[heads(layer)] = range(num_heads)
+            units[ffn(layer)] = rules.ffn_units(self.ffn_rule, ffn_dim, arch.embed_dim, self.parent.embed_dim)
         return Subnet(arch.layers, units)
 
     def config(self, arch: Arch) -> HubertConfig:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lighthubert.elastic.axes import FIXED, axes, axis_sizes, layer_of, rows_per_unit
+from lighthubert.elastic.axes import EMBED, GROUP, NUMBERED, Axis, axes, axis_sizes, layer_of, rows_per_unit
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.models.config import brief
 
-MAY_BE_EMPTY = ("heads", "ffn")  # axes
+MAY_BE_EMPTY = ("heads", "ffn")  # kinds of axes
 Units = range | tuple[int, ...]  # kept units in their new order; a range is taken as a view, a tuple is copied
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subnet:
     """Which of the parent's layers remain, and which units of each of its axes (all of an axis that is not named).
 
@@ -26,8 +26,8 @@ class Subnet:
     """
 
     layers: tuple[int, ...]
-    units: Mapping[str, Units] = field(default_factory=dict)
-    scales: Mapping[str, Tensor] = field(default_factory=dict)
+    units: Mapping[Axis, Units] = field(default_factory=dict)
+    scales: Mapping[Axis, Tensor] = field(default_factory=dict)
 
     @classmethod
     def full(cls, parent: HubertConfig) -> Subnet:
@@ -38,31 +38,27 @@ class Subnet:
         """The sizes of the standalone net. Raises ValueError for axes, layers or units that the parent lacks."""
         self._check(parent)
         width = parent.embed_dim // parent.pos_conv_groups
-        if parent.pos_conv_fixed == "group_dim" and len(self.units.get("embed", ())) % width:
+        if parent.pos_conv_fixed == "group_dim" and len(self.units.get(EMBED, ())) % width:
             raise ValueError(
-                f"embed: {len(self.units['embed'])} are not whole groups of the positional convolution ({width} each)"
+                f"embed: {len(self.units[EMBED])} are not whole groups of the positional convolution ({width} each)"
             )
         kept = {axis: len(self.units.get(axis, range(size))) for axis, size in axis_sizes(parent).items()}
-        return parent.resized(
-            kept["embed"],
-            conv_channels=tuple(kept[f"conv{i}"] for i in range(len(parent.conv_channels))),
-            num_heads=tuple(kept[f"heads{i}"] for i in self.layers),
-            ffn_dim=tuple(kept[f"ffn{i}"] for i in self.layers),
-            layers=self.layers,
-        )
+        indices = {"conv": range(len(parent.conv_channels)), "heads": self.layers, "ffn": self.layers}
+        sizes = {key: tuple(kept[Axis(kind, i)] for i in indices[kind]) for kind, key in NUMBERED.items()}
+        return parent.resized(kept[EMBED], **sizes, layers=self.layers)
 
     def _check(self, parent: HubertConfig) -> None:
         sizes = axis_sizes(parent)
-        problems = [f"{axis}: the parent has no such axis" for axis in self.units if axis not in sizes]
+        problems = [f"{axis!r}: the parent has no such axis" for axis in self.units if axis not in sizes]
         if not set(self.layers) <= set(range(parent.num_layers)):
             problems.append(f"layers: the parent has {parent.num_layers}, got {self.layers}")
-        for axis, units in self.units.items():
-            may_be_empty = axis.startswith(MAY_BE_EMPTY)
-            if axis in sizes and not (_fits(units, sizes[axis]) and (units or may_be_empty)):
+        for axis, size in sizes.items():
+            units, may_be_empty = self.units.get(axis, range(size)), axis.kind in MAY_BE_EMPTY
+            if not (_fits(units, size) and (units or may_be_empty)):
                 several = "" if may_be_empty else ", one or more"
-                problems.append(f"{axis}: needs distinct units within 0 and {sizes[axis] - 1}{several}")
+                problems.append(f"{axis}: needs distinct units within 0 and {size - 1}{several}")
         for axis, scale in self.scales.items():
-            if axis not in sizes or axis == "embed":
+            if axis not in sizes or axis == EMBED:
                 problems.append(f"scales: {axis}: is no axis of units that can be scaled")
             elif scale.shape != (len(self.units.get(axis, range(sizes[axis]))),):
                 problems.append(f"scales: {axis}: needs a number for each kept unit, got shape {tuple(scale.shape)}")
@@ -71,8 +67,8 @@ class Subnet:
 
     def __repr__(self) -> str:
         parts = [f"layers={brief(self.layers)}"]
-        for kind in ("embed", "conv", "heads", "ffn"):
-            units = [u for axis, u in self.units.items() if axis.rstrip("0123456789") == kind]
+        for kind in (EMBED.kind, *NUMBERED):
+            units = [u for axis, u in self.units.items() if axis.kind == kind]
             chosen = " (not the first ones)" if any(u != range(len(u)) for u in units) else ""
             if units:
                 parts.append(f"{kind}={brief(tuple(len(u) for u in units))}{chosen}")
@@ -93,6 +89,11 @@ def select(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -
     Raises KeyError for a parameter that has no axes, ValueError where `subnet.config` does.
     """
     subnet.config(parent)  # for its errors: a layer that the parent lacks would just be missing
+    return select_checked(params, subnet, parent)
+
+
+def select_checked(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -> dict[str, Tensor]:
+    """As `select`, of a subnet whose `config` was made of this parent before."""
     new_layer = {old: new for new, old in enumerate(subnet.layers)}
     group = _group_units(subnet, parent)
     selected = {}
@@ -101,8 +102,8 @@ def select(params: Mapping[str, Tensor], subnet: Subnet, parent: HubertConfig) -
         if layer is not None and layer not in new_layer:
             continue
         for dim, axis in enumerate(axes(name, len(parent.conv_channels))):
-            units = group if axis == "group" else subnet.units.get(axis)
-            if axis != FIXED and units is not None:
+            units = group if axis == GROUP else subnet.units.get(axis)
+            if units is not None:
                 tensor = _take(tensor, dim, units, rows_per_unit(axis, parent))
             if dim == 1 and axis in subnet.scales:  # where the axis is consumed
                 scale = subnet.scales[axis].repeat_interleave(rows_per_unit(axis, parent))
@@ -136,7 +137,7 @@ def _group_units(subnet: Subnet, parent: HubertConfig) -> Units | None:
     choice must take whole groups, in any order, with their channels in one order that all share: then the filters
     keep the inputs that they were trained with.
     """
-    embed = subnet.units.get("embed")
+    embed = subnet.units.get(EMBED)
     if embed is None:
         return None
     fixed = parent.pos_conv_fixed == "groups"
@@ -159,7 +160,7 @@ def extract(hubert: Hubert, subnet: Subnet) -> Hubert:
     """A subnet as a standalone net with its own storage; in fp32 its outputs equal the supernet's bit for bit
     from 16 rows (batch x frames) up."""
     net = skeleton(subnet.config(hubert.config))
-    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
+    params = select_checked(dict(hubert.named_parameters()), subnet, hubert.config)
     own = {name: p.clone(memory_format=torch.contiguous_format) for name, p in params.items()}
     net.load_state_dict(own, assign=True)
     return net.train(hubert.training)

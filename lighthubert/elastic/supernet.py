@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lighthubert.elastic.space import SearchSpace
-from lighthubert.elastic.subnet import Subnet, extract, select, skeleton
+from lighthubert.elastic.space import Space
+from lighthubert.elastic.subnet import Subnet, extract, select, select_checked, skeleton
 from lighthubert.models import Arch, Hubert, HubertConfig, HubertOutput
 
 
@@ -32,7 +32,7 @@ def run(hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None
     """The outputs of a subnet, with gradients into the weights of `hubert`; arguments and errors as in Hubert."""
     net = _skeletons.of(subnet.config(hubert.config)).train(hubert.training)
     net.encoder.recompute = hubert.encoder.recompute
-    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
+    params = select_checked(dict(hubert.named_parameters()), subnet, hubert.config)
     return functional_call(net, params, (waveform, lengths, mask, channel_mask), strict=True)
 
 
@@ -43,7 +43,7 @@ class Supernet(nn.Module):
     target width) by name, "last" for the last state or a layer's number; `predicts` says what that is.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
         self.hubert = Hubert(space.parent)

@@ -27,6 +27,8 @@ Targets = dict[str, Tensor]  # head's name -> (B, T, D)
 class Distillation(Objective):
     """The objective of both stages."""
 
+    model: Supernet
+
     def __init__(self, supernet: Supernet, teacher: Hubert, recipe: Distill, valid: Manifest) -> None:
         self.model, self.teacher, self.recipe, self.valid = (
             supernet,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lighthubert import checkpoint
 from lighthubert.checkpoint import Loaded
-from lighthubert.elastic import OneArch, SearchSpace, Subnet, Supernet, select
+from lighthubert.elastic import EMBED, Axis, OneArch, SearchSpace, Space, Subnet, Supernet, conv, ffn, heads, select
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.rules import kept_layers
 from lighthubert.models import Hubert, HubertConfig
@@ -41,7 +41,7 @@ def start(recipe: Distill) -> tuple[Loaded, Supernet, HubertConfig | None]:
 
 
 def build_supernet(
-    space: SearchSpace, teacher: Hubert, init: str | Loaded, target: TargetConfig, seed: int,
+    space: Space, teacher: Hubert, init: str | Loaded, target: TargetConfig, seed: int,
     order_by_importance: bool = False,
 ) -> Supernet:  # fmt: skip
     """A supernet with heads for the target, initialised at "random", from slices of the "teacher", or from a file.
@@ -58,9 +58,9 @@ def build_supernet(
     if init == "random":
         return supernet
     name, hubert = (init.path, init.hubert) if isinstance(init, Loaded) else (init, teacher)
-    order: dict[str, tuple[int, ...]] = {}
+    order: dict[Axis, tuple[int, ...]] = {}
     if order_by_importance:
-        if space.ffn_rule != "prefix":
+        if isinstance(space, SearchSpace) and space.ffn_rule != "prefix":
             raise ValueError(f"order_by_importance: needs a space with ffn_rule prefix, this one has {space.ffn_rule}")
         order = ranking(hubert, importance(hubert))
         hubert = reorder(hubert, order)
@@ -69,14 +69,14 @@ def build_supernet(
     except ValueError as error:
         raise ValueError(f"init {name!r}: {error}") from None
     if isinstance(init, Loaded) and isinstance(init.net, Supernet):
-        anew = take_heads(init.net, supernet, target, order.get("embed"))
+        anew = take_heads(init.net, supernet, target, order.get(EMBED))
         if anew and ranks.rank() == 0:
             told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
             logger.warning("init %r: %s", name, told)
     return supernet
 
 
-def space_of(name: str, init: str | Loaded) -> SearchSpace:
+def space_of(name: str, init: str | Loaded) -> Space:
     """A recipe's space; "init" is that of the file `init`, which for a single net is this net alone."""
     if name != "init":
         return SearchSpace.load(name)
@@ -97,7 +97,7 @@ def take_subnets_heads(supernet: Supernet, target: TargetConfig, init: Loaded, h
     for key in target.keys:
         if rows := [row for row in head_differs(key, source, supernet, target) if not row.startswith("shape")]:
             raise ValueError(f"head {head.path!r}: {key!r}: {', '.join(rows)}")
-        weight = source.head[key].state_dict()["weight"][:, list(subnet.units["embed"])]
+        weight = source.head[key].state_dict()["weight"][:, list(subnet.units[EMBED])]
         supernet.head[key].load_state_dict({"weight": weight})
 
 
@@ -138,9 +138,9 @@ def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
     layers = kept_layers("spread", config.num_layers, own.num_layers)
     if rows := narrower(Subnet(layers).config(own), config):
         raise ValueError("; ".join(rows))
-    units = {"embed": range(config.embed_dim)} | {f"conv{i}": range(n) for i, n in enumerate(config.conv_channels)}
+    units = {EMBED: range(config.embed_dim)} | {conv(i): range(n) for i, n in enumerate(config.conv_channels)}
     for i, layer in enumerate(layers):
-        units |= {f"heads{layer}": range(config.num_heads[i]), f"ffn{layer}": range(config.ffn_dim[i])}
+        units |= {heads(layer): range(config.num_heads[i]), ffn(layer): range(config.ffn_dim[i])}
     subnet = Subnet(layers, units)
     sliced = subnet.config(own)
     if rows := differing(sliced, config):

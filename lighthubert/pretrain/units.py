@@ -43,6 +43,8 @@ class UnitModel(nn.Module):
 class MaskedUnits(Objective):
     """Cross-entropy of every frame's unit, weighted by whether it is masked. labels: of "train" and "valid"."""
 
+    model: UnitModel
+
     def __init__(self, model: UnitModel, recipe: Units, labels: Mapping[str, UnitLabels], clips: Manifest) -> None:
         self.model, self.recipe, self.labels, self.clips = model, recipe, labels, clips
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from lighthubert import cost
-from lighthubert.elastic import Subnet, axis_sizes
+from lighthubert.cost import Sizes
+from lighthubert.elastic import Axis, Subnet, axis_sizes
 from lighthubert.models import HubertConfig
-from lighthubert.prune.gates import SUBLAYERS, UNITS, Gates, open_probability
+from lighthubert.prune.gates import SUBLAYERS, UNITS, Gates, axis_of, open_probability
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Constraint:
     sparsity: float
     warmup_steps: int = 0
 
-    def of(self, config: HubertConfig, sizes: Mapping[str, Any] | None = None) -> Any:
+    def of(self, config: HubertConfig, sizes: Sizes | None = None) -> Any:
         """The cost of a net, or of other sizes of it: integers, or tensors with gradients."""
         if self.cost == "params":
             return cost.num_params(config, sizes, self.part)
@@ -75,9 +76,9 @@ def check_budgets(constraints: Sequence[Constraint], gates: Gates) -> None:
             raise ValueError(f"sparsity.{c}: at most {most:.3f} can go with these units, got {c.sparsity}")
 
 
-def least_sizes(gates: Gates) -> dict[str, int]:
+def least_sizes(gates: Gates) -> dict[Axis, int]:
     """Units of every axis that cannot go: one channel of each convolution, nothing of other gated axes."""
-    least = {axis: int(axis.startswith("conv")) for axis in gates.probabilities()}
+    least = {axis: int(axis.kind == "conv") for axis in gates.probabilities()}
     return axis_sizes(gates.config) | least
 
 
@@ -105,14 +106,13 @@ def harden(gates: Gates, budgets: Sequence[tuple[Constraint, float]]) -> Subnet:
     units of a constraint until the expected cost is the budget, and of the fractions of units that remain, the largest
     ones become units as long as the budget allows.
     """
-    log_alpha = {gate: a.detach().double() for gate, a in gates.log_alpha.items()}
-    shut = {SUBLAYERS[g.rstrip("0123456789")] + g.lstrip("abcdefghijklmnopqrstuvwxyz_") for g, a in log_alpha.items()
-            if g.rstrip("0123456789") in SUBLAYERS and float(open_probability(a)) < 0.5}  # fmt: skip
-    widths: dict[str, int] = {}
+    log_alpha = {gate: a.detach().double() for gate, a in gates.by_gate().items()}
+    shut = {axis_of(g) for g, a in log_alpha.items() if g.kind in SUBLAYERS and float(open_probability(a)) < 0.5}
+    widths: dict[Axis, int] = {}
     for constraint, budget in budgets:
-        axes = {a: v for a, v in log_alpha.items() if a.startswith(UNITS) and constraint.covers(a.rstrip("0123456789"))}
+        axes = {g: a for g, a in log_alpha.items() if g.kind in UNITS and constraint.covers(g.kind)}
         widths |= _widths(constraint, budget, gates.config, axes, shut)
-    values = gates.values({gate: a.detach() for gate, a in gates.log_alpha.items()})
+    values = gates.values(gates.by_gate())
     kept = {}
     for axis, width in widths.items():
         best = log_alpha[axis].argsort(descending=True, stable=True)[:width]
@@ -121,17 +121,17 @@ def harden(gates: Gates, budgets: Sequence[tuple[Constraint, float]]) -> Subnet:
 
 
 def _widths(
-    constraint: Constraint, budget: float, config: HubertConfig, axes: Mapping[str, Tensor], shut: set[str]
-) -> dict[str, int]:
+    constraint: Constraint, budget: float, config: HubertConfig, axes: Mapping[Axis, Tensor], shut: set[Axis]
+) -> dict[Axis, int]:
     """How many units of each axis stay; axes: their log_alpha."""
-    low = {axis: int(axis.startswith("conv")) for axis in axes}
+    low = {axis: int(axis.kind == "conv") for axis in axes}
     high = {axis: 0 if axis in shut else len(a) for axis, a in axes.items()}
 
-    def expected(shift: float) -> dict[str, float]:
+    def expected(shift: float) -> dict[Axis, float]:
         sums = {axis: float(open_probability(a + shift).sum()) for axis, a in axes.items()}
         return {axis: min(max(n, low[axis]), high[axis]) for axis, n in sums.items()}
 
-    def price(sizes: Mapping[str, float]) -> float:
+    def price(sizes: Mapping[Axis, float]) -> float:
         return float(constraint.of(config, {**axis_sizes(config), **sizes}))
 
     left, right = -40.0, 40.0  # all gates shut, all open

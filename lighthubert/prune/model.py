@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lighthubert.elastic import Subnet
+from lighthubert.elastic import Axis, Subnet
 from lighthubert.models import Hubert
 from lighthubert.prune.constraint import Constraint, harden
 from lighthubert.prune.gates import Gates
@@ -42,7 +42,7 @@ class GatedHubert(nn.Module):
         budgets = [(c, c.budget(config) if final else float(c.of(config, sizes))) for c in self.constraints]
         return harden(self.gates, budgets) if budgets else Subnet.full(config)
 
-    def order(self) -> dict[str, tuple[int, ...]]:
+    def order(self) -> dict[Axis, tuple[int, ...]]:
         """Units of every gated axis, the most probable ones first."""
-        pairs: list[tuple[str, Tensor]] = [(a, v) for a, v in self.gates.probabilities().items()]
-        return {axis: tuple(v.argsort(descending=True, stable=True).tolist()) for axis, v in pairs}
+        probabilities: dict[Axis, Tensor] = self.gates.probabilities()
+        return {axis: tuple(p.argsort(descending=True, stable=True).tolist()) for axis, p in probabilities.items()}

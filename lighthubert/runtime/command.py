@@ -29,12 +29,13 @@ class JobRecipe(Protocol):
 
 
 R = TypeVar("R", bound=JobRecipe)
+R_co = TypeVar("R_co", bound=JobRecipe, covariant=True)
 
 
-class Recipes(Protocol[R]):
+class Recipes(Protocol[R_co]):
     """The kinds of recipes that a job takes."""
 
-    def read(self, path: str, overrides: list[str]) -> R: ...
+    def read(self, path: str, overrides: list[str]) -> R_co: ...
     def help(self) -> str: ...
 
 

@@ -27,8 +27,10 @@ def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hub
     """
     from lighthubert.cost import Latency
     from lighthubert.search.run import search as run
+    from lighthubert.search.run import space_of
 
+    space = space_of(supernet)
     if "milliseconds" in budget and latency is None:
-        latency = Latency.here(supernet.space)
-    return run(supernet.space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
+        latency = Latency.here(space)
+    return run(space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
                population=population, seed=seed, latency=latency)  # fmt: skip

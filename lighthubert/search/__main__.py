@@ -21,7 +21,7 @@ from lighthubert.runtime.fingerprint import fingerprint, require_same
 from lighthubert.search.budget import Budget
 from lighthubert.search.recipe import ProbeConfig, Search
 from lighthubert.search.report import report
-from lighthubert.search.run import Found, Stopped, search
+from lighthubert.search.run import Found, Stopped, search, space_of
 from lighthubert.search.score import HeldOutLoss, ProbeError, draw_clips
 
 ABOUT = """\
@@ -43,7 +43,8 @@ def prepare(recipe: Search, device: torch.device) -> Work:
     file = checkpoint.read(recipe.supernet)
     supernet = file.supernet("there is nothing to search").to(device)
     if set(recipe.budget) - {"milliseconds"}:  # what is known without a measurement
-        Budget(supernet.space, {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"})
+        limits = {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"}
+        Budget(space_of(supernet), limits)
     score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, file, supernet)
     score = score_on(recipe.valid_manifest, False)
 
@@ -54,8 +55,8 @@ def prepare(recipe: Search, device: torch.device) -> Work:
             test = score_on(recipe.test_manifest, True) if recipe.test_manifest else None
             report(best, Path(recipe.run_dir), score.name, supernet, test)
 
-    limits = ", ".join(f"{name} at most {limit:g}" for name, limit in recipe.budget.items())
-    return Work([f"{recipe.supernet}: {supernet.space}", f"budget: {limits}", f"score: {score.name}",
+    budget = ", ".join(f"{name} at most {limit:g}" for name, limit in recipe.budget.items())
+    return Work([f"{recipe.supernet}: {supernet.space}", f"budget: {budget}", f"score: {score.name}",
                  f"{recipe.evaluations} archs by evolution, as many at random, in {recipe.run_dir}"], run)  # fmt: skip
 
 
@@ -65,16 +66,16 @@ def find(
     """Search, or go on searching; None if it was asked to stop. content: a file may change under its name, and the
     scores are of these weights and clips."""
     same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | dict(content)
-    run_dir, latency = Path(recipe.run_dir), None
+    run_dir, space, latency = Path(recipe.run_dir), space_of(supernet), None
     if ranks.rank() == 0 and not (run_dir / "scored.jsonl").exists():
         write_yaml(run_dir / "config.yaml", recipe)
     if "milliseconds" in recipe.budget or recipe.latency:
         conditions = recipe.latency or Conditions()
-        latency = ranks.on_first(lambda: latency_of(run_dir, supernet.space, conditions))
+        latency = ranks.on_first(lambda: latency_of(run_dir, space, conditions))
         same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        return search(supernet.space, recipe.budget, lambda arch: score(supernet.sample(arch)), **size,
+        return search(space, recipe.budget, lambda arch: score(supernet.sample(arch)), **size,
                       path=run_dir / "scored.jsonl", recipe=same, latency=latency)  # fmt: skip
     except Stopped:
         if ranks.rank() == 0:

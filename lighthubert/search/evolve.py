@@ -20,9 +20,9 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
+from lighthubert.runtime import ranks
 from lighthubert.search.budget import MUTATION, Budget
 from lighthubert.search.predict import Predictor
-from lighthubert.runtime import ranks
 
 Score = Callable[[Sequence[Arch]], np.ndarray]  # archs -> (N,), lower is better
 CROWD, STEPS = 40, 10  # of the evolution by predicted scores, between two generations that are scored

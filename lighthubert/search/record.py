@@ -20,8 +20,8 @@ from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.runtime import ranks
 from lighthubert.runtime.errors import StateError
-from lighthubert.runtime.fingerprint import fingerprint, require_same
 from lighthubert.runtime.files import write_text
+from lighthubert.runtime.fingerprint import fingerprint, require_same
 
 COLUMNS = ("params", "macs")  # costs that are kept beside every score
 CHUNK = 4  # archs that a rank scores before they are written down

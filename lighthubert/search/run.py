@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from lighthubert.cost import Latency
-from lighthubert.elastic import SearchSpace
+from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch
-from lighthubert.search.budget import Budget
-from lighthubert.search.record import Record, Scored
 from lighthubert.runtime import ranks
 from lighthubert.runtime.progress import ProgressLine
 from lighthubert.runtime.stop import StopRequest
+from lighthubert.search.budget import Budget
+from lighthubert.search.record import Record, Scored
 
 
 class Stopped(Exception):
@@ -41,6 +41,13 @@ class Found:
     front: list[Scored]
     scored: list[Scored]
     num_random: int
+
+
+def space_of(supernet: Supernet) -> SearchSpace:
+    """The space to search. Raises ValueError for a net alone."""
+    if not isinstance(supernet.space, SearchSpace):
+        raise ValueError(f"{supernet.space!r}: a single net; there is nothing to search")
+    return supernet.space
 
 
 def search(

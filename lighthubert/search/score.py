@@ -14,7 +14,9 @@ from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert, valid_mask
 from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
 from lighthubert.probes import labelled, score
+from lighthubert.runtime.files import sha256
 from lighthubert.search.recipe import ProbeConfig
+from lighthubert.search.run import space_of
 
 
 class HeldOutLoss:
@@ -30,7 +32,8 @@ class HeldOutLoss:
     def __init__(self, supernet: Supernet, teacher: Hubert, clips: Manifest, data: DataConfig) -> None:
         self.supernet, self.target = supernet.eval(), target_of(supernet)
         self.target.check(teacher.config, supernet.config)
-        everywhere = set.intersection(*(set(supernet.space.layers(n)) for n in supernet.space.num_layers))
+        space = space_of(supernet)
+        everywhere = set.intersection(*(set(space.layers(n)) for n in space.num_layers))
         if lacking := sorted(set(self.target.pairs) - {layer + 1 for layer in everywhere}):
             raise ValueError(f"target.pairs: not all subnets have layers {lacking}: their losses cannot be compared")
         self.content = {"teacher": digest(teacher), "clips": clips.digest}
@@ -71,7 +74,7 @@ class ProbeError:
         task = labelled(config.column, config.train_manifest, held_out, column=config.column, kind=config.kind,
                         where=config.where)  # fmt: skip
         self.task = task.take(config.train_clips, num_held_out)
-        self.content = {"clips": digest(repr(self.task.clips).encode())}
+        self.content = {"clips": sha256([repr(self.task.clips).encode()])[:16]}
 
     def __call__(self, net: Hubert) -> float:
         return 1 - score(net, self.task, None, None)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lighthubert.config import Recipes, write_yaml
+from lighthubert.runtime.files import locked, write_text
+from lighthubert.runtime.progress import ProgressLine
 from lighthubert.superb.package import find_s3prl
 from lighthubert.superb.plan import Job, plan, result_of, row_of
 from lighthubert.superb.recipe import Reference, Sweep
 from lighthubert.superb.table import write_tables
-from lighthubert.runtime.files import locked, write_text
-from lighthubert.runtime.progress import ProgressLine
 
 ABOUT = """\
 Train and evaluate SUPERB tasks on many nets, in parallel processes, and compare the nets in a table.

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lighthubert.runtime.files import write_text
+from lighthubert.runtime.plots import new_figure
 from lighthubert.superb.benchmark import BENCHMARK, Metric
 from lighthubert.superb.plan import Job
 from lighthubert.superb.recipe import Bounds, Reference
-from lighthubert.runtime.plots import new_figure
-from lighthubert.runtime.files import write_text
 
 if TYPE_CHECKING:
     from lighthubert.runtime.plots import Figure

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from lighthubert.runtime.files import write_text
 from lighthubert.superb.corpora import watched
 from lighthubert.superb.plan import Job
-from lighthubert.runtime.files import write_text
 
 
 def perform(job: Job, s3prl: ModuleType) -> None:
