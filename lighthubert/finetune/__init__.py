@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lighthubert.checkpoint import read
-from lighthubert.objectives import TaskModel
+from lighthubert.tasks.model import TaskModel
 
 
 def load(path: str | Path) -> TaskModel:
