@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from lighthubert.checkpoint import load, read
-from lighthubert.config import read_recipe
+from lighthubert.config import Recipes
 from lighthubert.cost import costs
 from lighthubert.data import Manifest, Reader
 from lighthubert.elastic import SearchSpace
@@ -105,7 +105,7 @@ def overhead(recipe: Distill) -> list[tuple[str, float, float]]:
 
 def scoring() -> list[tuple[str, float, float]]:
     """A search's score of an arch, extraction included, over that of the extracted net: CPU time, median of ratios."""
-    recipe = read_recipe(ROOT / "recipes/mini/search.yaml", [], Search)
+    recipe = Recipes(Search).read(ROOT / "recipes/mini/search.yaml", [])
     supernet = load(ROOT / recipe.supernet)
     clips = draw_clips(Manifest.read(ROOT / recipe.valid_manifest), recipe.seconds, recipe.data)
     score = HeldOutLoss(supernet, read(ROOT / supernet.predicts["teacher"]).hubert, clips, recipe.data)
@@ -131,7 +131,7 @@ def costing() -> list[tuple[str, float]]:
 
 
 def main() -> None:
-    recipe = read_recipe(ROOT / "recipes/mini/stage2.yaml", [], Distill)
+    recipe = Recipes(Distill).read(ROOT / "recipes/mini/stage2.yaml", [])
     keys = ("teacher", "train_manifest", "valid_manifest")
     recipe = replace(recipe, **{key: str(ROOT / getattr(recipe, key)) for key in keys})
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batches of {recipe.data.max_seconds:g} s")

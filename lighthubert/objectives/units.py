@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,11 @@ def layer_features(net: Hubert, waveform: Tensor, layer: int) -> Tensor:
     return net(waveform[None]).hidden_states[layer][0].float()
 
 
-def fit_kmeans(features: Sequence[np.ndarray], num_units: int, seed: int) -> np.ndarray:
+def fit_kmeans(features: Iterable[np.ndarray | Tensor], num_units: int, seed: int) -> np.ndarray:
     """Cluster the frames of several clips, each (T, D), into centres (K, D) float32; ValueError for too few frames."""
     from sklearn.cluster import MiniBatchKMeans
 
-    frames = np.concatenate(features)
+    frames = np.concatenate([np.asarray(f) for f in features])
     if len(frames) < num_units:
         raise ValueError(f"units.num_units: {num_units} units need as many frames, the clips have {len(frames)}")
     kmeans = MiniBatchKMeans(num_units, batch_size=8192, max_iter=25, n_init=3, random_state=seed)

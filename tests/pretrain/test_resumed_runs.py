@@ -101,7 +101,7 @@ def test_killed_while_labels_are_made(tmp_path: Path, world: Path, unit_run: Pat
         job.wait_until((killed / "units" / "centres.npz").exists, "the centres are there")
         job.kill()
     assert not (killed / "hubert.safetensors").exists()
-    (killed / "units" / "train.tmp.npz").write_bytes(b"half")  # what a kill in writing leaves
+    (killed / "units" / ".train.npz.77.part").write_bytes(b"half")  # what a kill in writing leaves
     for name in ("train.npz", "valid.npz"):
         (killed / "units" / name).unlink(missing_ok=True)
     centres = (killed / "units" / "centres.npz").stat().st_mtime_ns
@@ -111,7 +111,7 @@ def test_killed_while_labels_are_made(tmp_path: Path, world: Path, unit_run: Pat
         with np.load(unit_run / "units" / f"{name}.npz") as a, np.load(killed / "units" / f"{name}.npz") as b:
             for key in a.files:
                 assert np.array_equal(a[key], b[key]), (name, key)
-    assert not [path.name for path in (killed / "units").glob("*.tmp*")]
+    assert not [path.name for path in (killed / "units").glob(".*")]
     assert (killed / "hubert.safetensors").read_bytes() == (unit_run / "hubert.safetensors").read_bytes()
 
 

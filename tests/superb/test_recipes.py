@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import lighthubert as lh
-from lighthubert.config import read_recipe
+from lighthubert.config import Recipes
 from lighthubert.superb.benchmark import BENCHMARK
 from lighthubert.superb.plan import _merged, _settings
 from lighthubert.superb.recipe import Sweep
@@ -18,7 +18,7 @@ PUBLISHED = {"ASR": (32, 1e-4), "ASV": (50, 5e-5), "ER": (32, 1e-4), "IC": (32, 
 
 
 def load(path: Path, *overrides: str) -> Sweep:
-    return read_recipe(path, list(overrides), Sweep)
+    return Recipes(Sweep).read(path, list(overrides))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
