@@ -68,13 +68,7 @@ def units(recipe: Units, device: torch.device) -> None:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
     folder = Path(recipe.run_dir) / "units"
     init = None if recipe.init == "random" else checkpoint.read(recipe.init)
-
-    def prepare() -> dict[str, str]:
-        name = recipe.units.source
-        source = None if name == "mfcc" else init if init and name == recipe.init else checkpoint.read(name)
-        return prepare_units(recipe.units, source, train, valid, folder, recipe.seed)
-
-    content = distributed.on_first(prepare)
+    content = distributed.on_first(lambda: prepare_units(recipe.units, train, valid, folder, recipe.seed, init))
     labels = (UnitLabels(folder / "train.npz"), UnitLabels(folder / "valid.npz"))
     torch.manual_seed(recipe.seed)
     model = UnitModel(recipe.model, recipe.units.num_units)

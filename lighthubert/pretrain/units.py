@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lighthubert.checkpoint import Loaded, digest
+from lighthubert.checkpoint import Loaded, digest, read
 from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio, mfcc
 from lighthubert.models import Hubert, HubertConfig, num_frames
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
@@ -102,18 +102,18 @@ class MaskedUnits:
         return {"held-out loss": loss_curves(history)} if len(history) > 1 else {}
 
 
-def prepare_units(
-    config: UnitConfig, source: Loaded | None, train: Manifest, valid: Manifest, folder: Path, seed: int
-) -> dict[str, str]:
+def prepare_units(config: UnitConfig, train: Manifest, valid: Manifest, folder: Path, seed: int,
+                  init: Loaded | None = None) -> dict[str, str]:  # fmt: skip
     """Cluster features of some training clips and label every clip; what a killed run has finished is kept.
 
-    source: what `config.source` holds, None for MFCCs.
+    init: what the run starts from, which may be the source too.
     Returns what the units depend on beside the recipe: the source's weights, since a file may change under its name.
     """
     from rich.progress import track
 
     folder.mkdir(parents=True, exist_ok=True)
-    net = None if source is None else source.hubert
+    known = init is not None and init.path == config.source
+    net = None if config.source == "mfcc" else (init if init and known else read(config.source)).hubert
     if net is not None and config.layer > net.config.num_layers:
         raise ValueError(f"units.layer: {config.source} has {net.config.num_layers} layers, got {config.layer}")
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
-from lighthubert.checkpoint import Loaded
+from lighthubert.checkpoint import Loaded, read
 from lighthubert.config import make_recipe, write_yaml
 from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
@@ -38,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(recipe: Search, device: torch.device) -> None:
-    file = checkpoint.read(recipe.supernet)
+    file = read(recipe.supernet)
     supernet = file.supernet("there is nothing to search").to(device)
     score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, file, supernet)
     score = score_on(recipe.valid_manifest, False)
@@ -75,7 +74,7 @@ def loss_on(recipe: Search, file: Loaded, supernet: Supernet) -> ScoreOn:
     name = recipe.teacher or str((file.predicts or {}).get("teacher", ""))
     if not name:
         raise ValueError(f"{file.path}: does not say what its teacher is; give teacher=FILE")
-    teacher = (file if name == file.path else checkpoint.read(name)).hubert
+    teacher = (file if name == file.path else read(name)).hubert
 
     def score_on(manifest: str, report: bool) -> HeldOutLoss:
         seconds = recipe.test_seconds if report else recipe.seconds
