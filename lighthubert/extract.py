@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lighthubert import checkpoint, cost
-from lighthubert.checkpoint import save
+from lighthubert import cost
+from lighthubert.checkpoint import read, save
 from lighthubert.elastic import Arch, Space
 
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def _extract(args: argparse.Namespace) -> None:
     if args.output.exists() and not args.force:
         raise ValueError(f"{args.output}: exists already; --force replaces it")
-    supernet = checkpoint.read(args.checkpoint).supernet("there is no subnet to extract")
+    supernet = read(args.checkpoint).supernet("there is no subnet to extract")
     arch = _arch(args, supernet.space)
     subnet = supernet.sample(arch)
     save(subnet, args.output)

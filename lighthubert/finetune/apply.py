@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
+from lighthubert.checkpoint import read
 from lighthubert.data import SAMPLE_RATE, DataConfig, Manifest, load_audio
 from lighthubert.models import receptive_field
 from lighthubert.objectives import Decode, Labels, TaskModel, evaluate_task, greedy, labelled
@@ -25,7 +25,7 @@ def apply(argv: Sequence[str]) -> int:
     """`finetune transcribe` and `finetune evaluate`; returns the exit code."""
     args = _parser().parse_args(argv)
     try:
-        model = TaskModel.load(checkpoint.read(args.model))
+        model = TaskModel.load(read(args.model))
         decode = _decode(model, args)
         if args.command == "evaluate":
             clips = labelled(Manifest.read(args.manifest), model.task)

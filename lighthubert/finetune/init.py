@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
-from lighthubert.checkpoint import Loaded
+from lighthubert.checkpoint import Loaded, read
 from lighthubert.data import Manifest
 from lighthubert.finetune.recipe import Finetune
 from lighthubert.models import Hubert
@@ -23,7 +22,7 @@ logger = logging.getLogger("lighthubert")
 def build_model(recipe: Finetune, train: Manifest) -> TaskModel:
     """Net of `init`, vocabulary of the training labels, and a head: the file's own if it fits, else a new one."""
     vocabulary = distributed.on_first(lambda: run_vocabulary(recipe, train))
-    init = checkpoint.read(recipe.init)
+    init = read(recipe.init)
     said = {key: value for key, value in vars(recipe.dropouts).items() if value is not None}
     hubert = Hubert(replace(init.hubert.config, **said))
     hubert.load_state_dict(init.hubert.state_dict())

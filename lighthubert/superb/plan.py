@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lighthubert.runtime.fingerprint import fingerprint, require_same
 from lighthubert.superb.benchmark import BENCHMARK, FOLDS, Benchmark
 from lighthubert.superb.package import CHECKOUT, LaunchError
 from lighthubert.superb.recipe import Sweep, TaskConfig
-from lighthubert.superb.upstream import UpstreamError, chosen, upstream_errors
+from lighthubert.superb.upstream import chosen
 
 OPEN_SECTIONS = ("optimizer", "scheduler", "specaug")  # s3prl hands their keys on to whatever they name
 
@@ -106,25 +105,23 @@ def _claim(job: Job) -> None:
 
 
 def _candidates(recipe: Sweep, run_dir: Path, problems: list[str]) -> dict[str, Candidate]:
-    """The recipe's nets; a file that several of them are in is read once, and let go before the next one."""
-    candidates: dict[str, Candidate | None] = dict.fromkeys(recipe.nets)
-    nets_of: dict[str, list[str]] = defaultdict(list)
-    for name, net in recipe.nets.items():
-        if net.upstream == "lighthubert":
-            nets_of[net.checkpoint or recipe.checkpoint or ""].append(name)
-        else:
-            file = None if net.checkpoint is None else str(Path(net.checkpoint).resolve())
-            candidates[name] = Candidate(net.upstream, file, None, None, None, None)
-    for checkpoint, names in nets_of.items():
-        loaded: Loaded | None = None
-        for name in names:
-            try:
-                with upstream_errors(checkpoint):
-                    loaded = loaded or read(checkpoint)
-                    candidates[name] = _candidate(name, recipe.nets[name].arch, loaded, run_dir)
-            except UpstreamError as error:
-                problems.append(f"nets.{name}: {error}")
-    return {name: candidate for name, candidate in candidates.items() if candidate}
+    """The recipe's nets. Those of one file follow each other, so that it is read once."""
+    candidates: dict[str, Candidate] = {}
+    files = {name: net.checkpoint or recipe.checkpoint or "" for name, net in recipe.nets.items()}
+    loaded: Loaded | None = None
+    for name in sorted(files, key=lambda name: files[name]):
+        net = recipe.nets[name]
+        try:
+            if net.upstream != "lighthubert":
+                file = None if net.checkpoint is None else str(Path(net.checkpoint).resolve())
+                candidates[name] = Candidate(net.upstream, file, None, None, None, None)
+                continue
+            if loaded is None or loaded.path != files[name]:
+                loaded = read(files[name])
+            candidates[name] = _candidate(name, net.arch, loaded, run_dir)
+        except (ValueError, OSError) as error:
+            problems.append(f"nets.{name}: {error}")
+    return {name: candidates[name] for name in recipe.nets if name in candidates}
 
 
 def _candidate(name: str, arch: str | dict[str, Any] | None, loaded: Loaded, run_dir: Path) -> Candidate:

@@ -11,7 +11,6 @@ from filelock import FileLock
 from small import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
 
 from lighthubert import HubertConfig, save
-from lighthubert.checkpoint import read
 from lighthubert.data import Manifest
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.__main__ import main
@@ -158,7 +157,7 @@ def test_labels_of_other_weights_are_not_taken(tmp_path: Path, world: Path) -> N
 
     def label(name: str, seed: int) -> np.ndarray:
         save(random_hubert(HubertConfig.from_dict(TEACHER), seed), config.source)
-        prepare_units(config, read(config.source), few, few, tmp_path / name, seed=1)
+        prepare_units(config, few, few, tmp_path / name, seed=1)
         return UnitLabels(tmp_path / name / "train.npz").units
 
     before = label("units", 0)
