@@ -27,7 +27,7 @@ class Net:
 
 
 @dataclass(frozen=True)
-class TaskConfig:
+class SuperbTask:
     """How one task is run.
 
     config: the file of its settings; None: the one of the s3prl checkout. set: what replaces their values. split: what
@@ -47,7 +47,7 @@ class Sweep:
     """Nets times tasks. A net or a task may be added to a run_dir later.
 
     run_dir: where everything is written; the same command on the same folder goes on. nets: name -> Net.
-    tasks: name (KS, IC, SID, ASV, SD, ER, ASR, PR, SF, QbE) -> TaskConfig. checkpoint: the file of nets that name none.
+    tasks: name (KS, IC, SID, ASV, SD, ER, ASR, PR, SF, QbE) -> SuperbTask. checkpoint: the file of nets that name none.
     processes: so many jobs at a time. device: s3prl's; None: cuda if there is one, else cpu. Several GPUs are dealt out
     to the processes. seed: s3prl's. corpora: a folder that the recipe's own values may name, as ${corpora}.
     reference: a YAML file of the scores that make the SUPERB score (docs/superb.md).
@@ -55,7 +55,7 @@ class Sweep:
 
     run_dir: str
     nets: dict[str, Net]
-    tasks: dict[str, TaskConfig]
+    tasks: dict[str, SuperbTask]
     checkpoint: str | None = None
     corpora: str | None = None
     processes: int = 1
@@ -81,7 +81,7 @@ class Sweep:
             raise ValueError("; ".join(problems))
 
 
-def _task_problems(name: str, task: TaskConfig) -> list[str]:
+def _task_problems(name: str, task: SuperbTask) -> list[str]:
     if name not in BENCHMARK:
         return [f"tasks: {name!r}: must be one of {', '.join(BENCHMARK)}"]
     problems = []
