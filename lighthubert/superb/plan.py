@@ -113,7 +113,7 @@ def plan(recipe: Sweep, package: Path) -> list[Evaluation]:
             for fold in (task.folds or FOLDS) if task_name == "ER" else [None]:
                 values = settings[task_name]
                 if fold is not None:
-                    values = _merged(values, {"downstream_expert": {"datarc": {"test_fold": fold}}})
+                    values = _merged(values, {"downstream_expert": {"datarc": {"test_fold": fold}}}, [])
                 jobs.append(Evaluation(net_name, task_name, fold, candidate, values, split, task.layer, recipe.seed,
                                        device, run_dir))  # fmt: skip
     for job in jobs:
@@ -141,10 +141,9 @@ def _settings(name: str, task: SuperbTask, package: Path, problems: list[str]) -
         return {}
     if benchmark.downstream == "ctc" and not (folder / "corpus").is_dir():
         problems.append(f"tasks.{name}: {folder / 'corpus'}: the published package of s3prl lacks it; {CHECKOUT}")
-    values = _anchored(read_yaml(path), package)
-    here = f"tasks.{name}.set"
-    problems += [f"{here}.{key}: is not in {path}" for key in _unknown(values, task.set)]
-    values = _merged(values, task.set)
+    here, unknown = f"tasks.{name}.set", list[str]()
+    values = _merged(_anchored(read_yaml(path), package), task.set, unknown)
+    problems += [f"{here}.{key}: is not in {path}" for key in unknown]
     for key in benchmark.corpus:
         value = values.get("downstream_expert")
         for part in key.split("."):
@@ -154,23 +153,15 @@ def _settings(name: str, task: SuperbTask, package: Path, problems: list[str]) -
     return values
 
 
-def _merged(base: Any, new: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(new, dict):
-        return new
-    return base | {key: _merged(base.get(key), value) for key, value in new.items()}
-
-
-def _unknown(base: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Dotted keys of `new` that `base` has not, outside of the open sections."""
-    keys = []
+def _merged(base: dict[str, Any], new: dict[str, Any], unknown: list[str], path: str = "") -> dict[str, Any]:
+    """base with the values of new. Dotted keys that base has not, outside of the open sections, go to unknown."""
+    values = dict(base)
     for key, value in new.items():
-        if not path and key in OPEN_SECTIONS:
-            continue
-        if key not in base:
-            keys.append(path + key)
-        elif isinstance(value, dict) and isinstance(base[key], dict):
-            keys += _unknown(base[key], value, f"{path}{key}.")
-    return keys
+        if key not in base and (path + key).partition(".")[0] not in OPEN_SECTIONS:
+            unknown.append(path + key)
+        both = isinstance(base.get(key), dict) and isinstance(value, dict)
+        values[key] = _merged(base[key], value, unknown, f"{path}{key}.") if both else value
+    return values
 
 
 def _anchored(value: Any, package: Path) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lighthubert.superb.benchmark import BENCHMARK, Metric
+from lighthubert.superb.benchmark import BENCHMARK
 from lighthubert.superb.plan import Evaluation
 from lighthubert.superb.recipe import Reference
 from lighthubert.train.plots import new_figure
@@ -111,26 +111,22 @@ def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def as_markdown(lines: Sequence[Mapping[str, Any]], tasks: Sequence[str], reference: Reference | None) -> str:
     """A table, ranks in brackets, and below it what the columns mean."""
-    columns = [(task, metric) for task in tasks for metric in BENCHMARK[task].metrics]
-    headings = ["net", "M params", "G MACs", *(_heading(task, metric) for task, metric in columns), "mean rank"]
-    headings += ["score"] if reference else []
+    headings = ["net", "M params", "G MACs"]
+    headings += [f"{task} {m.label} {'↓↑'[m.higher_is_better]}" for task in tasks for m in BENCHMARK[task].metrics]
+    headings += ["mean rank", "score"] if reference else ["mean rank"]
     body = []
     for line in lines:
         cells = [line["net"], _number(line["params"], 1e-6), _number(line["macs"], 1e-9, 0)]
-        for place, (task, metric) in enumerate(columns):
-            text = _number(line[f"{task} {metric.label}"])
-            last = place + 1 == len(columns) or columns[place + 1][0] != task
-            cells.append(f"{text} ({line[f'{task} rank']:g})" if last and line[f"{task} rank"] else text)
+        for task in tasks:
+            cells += [_number(line[f"{task} {metric.label}"]) for metric in BENCHMARK[task].metrics]
+            if line.get(f"{task} rank"):  # one for all metrics of the task
+                cells[-1] += f" ({line[f'{task} rank']:g})"
         cells.append(_number(line["mean rank"]))
         cells += [_number(line["score"], digits=0)] if reference else []
         body.append(cells)
     rule = ["---", *["---:"] * (len(headings) - 1)]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *body])
     return "\n\n".join([table, *_notes(tasks, reference)]) + "\n"
-
-
-def _heading(task: str, metric: Metric) -> str:
-    return f"{task} {metric.label} {'↑' if metric.higher_is_better else '↓'}"
 
 
 def _number(value: float | None, scale: float = 1.0, digits: int = 2) -> str:
