@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from lighthubert.runtime.errors import UserError
 from lighthubert.checkpoint import Loaded, read
 from lighthubert.models import Hubert, receptive_field
 
 
-class UpstreamError(ValueError):
+class UpstreamError(UserError):
     """A checkpoint or an arch that cannot be evaluated."""
 
 
