@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import textwrap
 import types
 import typing
@@ -60,7 +61,7 @@ def field_docs(cls: type) -> dict[str, str]:
         if is_dataclass(base):
             (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
             body = tree.body if isinstance(tree, ast.ClassDef) else []
-            for field, text in zip(body, body[1:], strict=False):
+            for field, text in itertools.pairwise(body):
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(text):
                     docs[field.target.id] = " ".join(text.value.value.split())  # type: ignore[attr-defined]
     return docs

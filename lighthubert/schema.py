@@ -65,9 +65,13 @@ class Checked:
         yield from ()
 
 
+def hints(cls: Any) -> dict[str, Any]:
+    """The annotation of each field of a dataclass."""
+    return _hints(cls)
+
+
 @functools.cache
-def hints(cls: type) -> dict[str, Any]:
-    """The annotation of each field."""
+def _hints(cls: Any) -> dict[str, Any]:
     found = typing.get_type_hints(cls, include_extras=True)
     return {field.name: found[field.name] for field in fields(cls)}
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ class UnitLabels:
             self.units, self.offsets = file["units"], file["offsets"]
 
     @staticmethod
-    def write(path: Path, clips: Iterator[np.ndarray]) -> None:
+    def write(path: Path, clips: Iterable[np.ndarray]) -> None:
         """Atomic: a run that is killed meanwhile begins this file anew."""
         units = list(clips)
         offsets = np.cumsum([0, *map(len, units)])

@@ -24,8 +24,8 @@ logger = logging.getLogger("lighthubert")
 
 
 def start(recipe: Distill) -> tuple[Loaded, Supernet, HubertConfig | None]:
-    """The teacher's file; the supernet with the weights that it starts from; where its space is that of a single net, this
-    net's config, which says which layers of which parent it has. Each file is read once."""
+    """The teacher's file; the supernet with the weights that it starts from; where its space is that of a single net,
+    this net's config, which says which layers of which parent it has. Each file is read once."""
     names = [recipe.teacher, *(name for name in (recipe.init, recipe.head) if name not in ("random", "teacher", None))]
     files = {name: read(name) for name in dict.fromkeys(names)}
     teacher, init = files[recipe.teacher], files.get(recipe.init, recipe.init)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lighthubert.runtime.errors import UserError
 from lighthubert.data import AudioError
+from lighthubert.runtime.errors import UserError
 from lighthubert.superb.benchmark import BENCHMARK
 
 EXPERT = "config.downstream_expert"

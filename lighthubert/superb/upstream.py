@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lighthubert.runtime.errors import UserError
 from lighthubert.checkpoint import Loaded, read
 from lighthubert.models import Hubert, receptive_field
+from lighthubert.runtime.errors import UserError
 
 
 class UpstreamError(UserError):
