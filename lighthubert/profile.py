@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lighthubert import cost
 from lighthubert.checkpoint import load
-from lighthubert.cost.clock import SAMPLE_RATE, time_nets, typical
+from lighthubert.cost.clock import time_nets, typical
 from lighthubert.cost.latency import blocks
 from lighthubert.elastic import Supernet
-from lighthubert.models import Hubert
+from lighthubert.models import SAMPLE_RATE, Hubert
 
 ROUNDS, SECONDS = 30, 60.0  # whichever ends first, but five rounds
 

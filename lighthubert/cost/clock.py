@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lighthubert.models import Hubert, HubertConfig, receptive_field
+from lighthubert.models import SAMPLE_RATE, Hubert, HubertConfig, receptive_field
 
-SAMPLE_RATE = 16000
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WARM = 2  # rounds that are not counted
 FASTEST = 0.25  # share of the runs that count: other work only ever makes a run longer

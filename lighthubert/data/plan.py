@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lighthubert.data.audio import SAMPLE_RATE
+from lighthubert.models import SAMPLE_RATE, HubertConfig, receptive_field
 
-FRAME = 400  # samples that HuBERT's front-end needs for one frame
-HOP = 320  # samples of a 20 ms frame; crops start on it, so that frame targets made for whole clips stay in step
+FRAME = receptive_field(HubertConfig())  # samples that HuBERT's front-end needs for one frame: 400
+# Samples of a 20 ms frame, 320. Crops start on it, so that frame targets made for whole clips stay in step.
+HOP = HubertConfig().hop
 MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
 READERS = ("auto", "fairseq2", "torch")
 # Purposes of random numbers.

@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lighthubert.data import Batch
-from lighthubert.models import Hubert
-
-HOP = 320  # samples per frame
+from lighthubert.data.plan import HOP
+from lighthubert.models import Hubert, num_frames
 
 
 @torch.no_grad()
@@ -67,7 +66,7 @@ class UnitLabels:
             self.units[self.offsets[row] : self.offsets[row + 1]][start // HOP :]
             for row, start in zip(batch.rows, batch.starts, strict=True)
         ]
-        frames = (batch.lengths - 400).div(HOP, rounding_mode="floor") + 1
+        frames = num_frames(batch.lengths)
         table = torch.full((len(rows), int(frames.max())), -100)
         for i, (row, n) in enumerate(zip(rows, frames.tolist(), strict=True)):
             table[i, : min(n, len(row))] = torch.from_numpy(row[:n].astype(np.int64))
