@@ -27,9 +27,6 @@ class Space(Protocol):
         """The sizes of the net that holds the weights."""
 
     @property
-    def name(self) -> str: ...
-
-    @property
     def num_archs(self) -> int: ...
 
     def largest(self) -> Arch: ...
