@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lighthubert import cost
 from lighthubert.checkpoint import read
-from lighthubert.cost.clock import SAMPLE_RATE, time_nets, typical
+from lighthubert.cost.clock import time_nets, typical
 from lighthubert.cost.latency import blocks
-from lighthubert.models import Hubert
+from lighthubert.models import SAMPLE_RATE, Hubert
 
 ROUNDS, SECONDS = 30, 60.0  # whichever ends first, but five rounds
 

@@ -30,6 +30,10 @@ class Grid:
     ffn_rule: str = "prefix"
     name: str = field(default="custom", compare=False)
 
+    def __post_init__(self) -> None:
+        if problems := list(space_problems(self)):
+            raise ValueError(f"search space {self.name}: " + "; ".join(problems))
+
     def ffn_dims(self, embed_dim: int) -> tuple[int, ...]:
         return tuple(int(ratio * embed_dim) for ratio in self.ffn_ratio)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -75,7 +74,7 @@ def transcribe(model: TaskModel, path: Path, decode: Decode = greedy) -> str:
         ((name, probability),) = best_classes(logits, model.vocabulary)
         return f"{path}\t{name}\t{probability:.3f}"
     (found,) = decode(logits, frames)
-    said = path_words(found, model.vocabulary, math.prod(config.conv_strides) / SAMPLE_RATE)
+    said = path_words(found, model.vocabulary, config.hop / SAMPLE_RATE)
     lines = [f"  {word.start:7.2f} {word.end:7.2f}  {word.word}" for word in said]
     return "\n".join([f"{path}\t{path_text(found, model.vocabulary)}", *lines])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal
@@ -147,6 +148,11 @@ class HubertConfig(Checked):
     @property
     def num_layers(self) -> int:
         return len(self.num_heads)
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.conv_strides)
 
     @property
     def arch(self) -> Arch | None:

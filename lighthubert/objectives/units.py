@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lighthubert.data import Batch
-from lighthubert.models import Hubert
+from lighthubert.data.plan import HOP
+from lighthubert.models import Hubert, num_frames
 from lighthubert.runtime.files import replacing
-
-HOP = 320  # samples per frame
 
 
 @torch.no_grad()
@@ -66,7 +65,7 @@ class UnitLabels:
             self.units[self.offsets[row] : self.offsets[row + 1]][start // HOP :]
             for row, start in zip(batch.rows, batch.starts, strict=True)
         ]
-        frames = (batch.lengths - 400).div(HOP, rounding_mode="floor") + 1
+        frames = num_frames(batch.lengths)
         table = torch.full((len(rows), int(frames.max())), -100)
         for i, (row, n) in enumerate(zip(rows, frames.tolist(), strict=True)):
             table[i, : min(n, len(row))] = torch.from_numpy(row[:n].astype(np.int64))

@@ -29,11 +29,8 @@ class Upstream(nn.Module):
         self.net = net
 
     def get_downsample_rates(self, key: str) -> int:
-        """Samples per frame: the product of the strides."""
-        stride = 1
-        for value in self.net.config.conv_strides:
-            stride *= value
-        return stride
+        """Samples per frame."""
+        return self.net.config.hop
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """wavs: clips (S,) at 16 kHz -> "hidden_states": the front-end's projection, then each layer, all (B, T, E).
