@@ -9,6 +9,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
+from tiny import write_world
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,9 @@ def repo_root() -> Path:
 def rng() -> np.random.Generator:
     """A generator that every test starts anew."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny teacher, spaces, a supernet, and a few clips of the embedded corpus."""
+    return write_world(tmp_path_factory.mktemp("world"))

@@ -2,7 +2,6 @@
 
 import importlib
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,10 +9,7 @@ ROWS = ["stage", "fp32", "bf16", "forward", "largest", "smallest", "a", "largest
 
 
 @pytest.mark.slow
-def test_every_table_has_its_rows(
-    repo_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(repo_root / "tests")
+def test_every_table_has_its_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     bench = importlib.import_module("bench")
     monkeypatch.setattr(bench, "STEPS", 4)
     monkeypatch.setattr(bench, "WARM", 1)

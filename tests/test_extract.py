@@ -8,23 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import ARCH, FEW, random_supernet
 
-from lighthubert import Arch, Hubert, HubertConfig, SearchSpace, Supernet
+from lighthubert import Arch, Hubert, SearchSpace, Supernet
 from lighthubert.checkpoint import load, save
 from lighthubert.extract import main
-
-ARCH = {"embed_dim": 16, "num_layers": 2, "num_heads": [2, 4], "ffn_ratio": 2.0, "conv_channels": 4}
 
 
 @pytest.fixture
 def supernet(tmp_path: Path) -> Supernet:
     """A tiny supernet, also saved as supernet.safetensors."""
-    torch.manual_seed(0)
-    sizes = {"conv_channels": (8,) * 7, "embed_dim": 32, "head_dim": 8, "num_heads": (4,) * 3, "ffn_dim": (64,) * 3}
-    parent = HubertConfig(**sizes, pos_conv_kernel=16, pos_conv_groups=4)
-    choices = {"embed_dim": [16, 32], "num_layers": [2, 3], "num_heads": [2, 4], "ffn_ratio": [1.5, 2.0]}
-    space = SearchSpace.from_dict({"parent": parent.to_dict(), **choices, "conv_channels": [[4] * 7, [8] * 7]})
-    net = Supernet(space).eval()
+    net = random_supernet(FEW)
     save(net, tmp_path / "supernet.safetensors")
     return net
 
@@ -77,7 +71,7 @@ def test_wrong_calls_say_why(tmp_path: Path, supernet: Supernet, capsys: pytest.
     assert single.read_bytes() == before
     missing = tmp_path / "no"
     assert failure(capsys, missing, "--largest", "-o", output) == f"extract: {missing}: no such file or folder"
-    (tmp_path / "arch.yaml").write_text(json.dumps({**ARCH, "embed_dim": 24}))
+    (tmp_path / "arch.yaml").write_text(json.dumps({**ARCH, "embed_dim": 20}))
     assert "embed_dim" in failure(capsys, source, "--arch", tmp_path / "arch.yaml", "-o", output)
     assert "arch.yaml" in failure(capsys, source, "--arch", tmp_path / "arch.yaml", "-o", output)
     nowhere = tmp_path / "no" / "net.safetensors"

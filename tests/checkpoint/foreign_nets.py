@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torchaudio
 import transformers
+from tiny import jittered
 from torch import Tensor, nn
 
 from lighthubert import Hubert
@@ -25,18 +26,9 @@ SIZES: dict[str, Any] = {
 }
 
 
-def randomized(model: Any) -> Any:
-    """Norms and biases random too, so that none is trivially 1 or 0."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-    return model.eval()
-
-
 def hugging_face(cls: Any = transformers.HubertModel, **settings: Any) -> Any:
     torch.manual_seed(0)
-    return randomized(cls(transformers.HubertConfig(**{**SIZES, **settings})))
+    return jittered(cls(transformers.HubertConfig(**{**SIZES, **settings})))
 
 
 def wav2vec2(large: bool, **settings: Any) -> Any:
@@ -60,7 +52,7 @@ def wav2vec2(large: bool, **settings: Any) -> Any:
         "encoder_layer_drop": 0.0,
         "aux_num_out": None,
     }
-    return randomized(torchaudio.models.wav2vec2_model(**{**sizes, **settings}))
+    return jittered(torchaudio.models.wav2vec2_model(**{**sizes, **settings}))
 
 
 def fairseq_name(key: str, large: bool) -> str:

@@ -17,10 +17,10 @@ from foreign_nets import (
     fairseq_name,
     fairseq_state,
     hugging_face,
-    randomized,
     write_fairseq,
 )
 from omegaconf import OmegaConf
+from tiny import jittered
 from torch import Tensor
 
 from lighthubert.checkpoint import CheckpointError, load
@@ -104,7 +104,7 @@ def test_wav2vec2(tmp_path: Path, wave: Tensor, large: bool) -> None:
     """With its quantizer; settings as in the first published files, an argument list."""
     torch.manual_seed(0)
     kind = LARGE if large else BASE
-    model = randomized(transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SIZES, **kind)))
+    model = jittered(transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SIZES, **kind)))
     state = {fairseq_name(key, large): value for key, value in model.state_dict().items()}
     state |= {"quantizer.vars": torch.zeros(1, 640, 128), "quantizer.weight_proj.weight": torch.zeros(640, 16)}
     state |= {f"{name}.{leaf}": torch.zeros(8) for name in ("project_q", "final_proj") for leaf in ("weight", "bias")}

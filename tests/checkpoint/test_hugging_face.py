@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from foreign_nets import BASE, LARGE, SIZES, assert_same, hugging_face, randomized
+from foreign_nets import BASE, LARGE, SIZES, assert_same, hugging_face
 from safetensors.torch import load_file
+from tiny import jittered
 from torch import Tensor
 
 from lighthubert.checkpoint import CheckpointError, load
@@ -63,7 +64,7 @@ def test_data2vec(tmp_path: Path, wave: Tensor, settings: dict[str, Any]) -> Non
     """Five positional convolutions, post-norm layers whatever the config says: transformers has no others."""
     torch.manual_seed(0)
     sizes = {**SIZES, "num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19}
-    model = randomized(transformers.Data2VecAudioModel(transformers.Data2VecAudioConfig(**sizes, **settings)))
+    model = jittered(transformers.Data2VecAudioModel(transformers.Data2VecAudioConfig(**sizes, **settings)))
     model.save_pretrained(tmp_path)
     net = load(tmp_path)
     assert (net.config.pos_conv_depth, net.config.pos_conv_kernel) == (5, 19)
@@ -76,7 +77,7 @@ def test_wav2vec2(tmp_path: Path, wave: Tensor, settings: dict[str, Any], task: 
     """Alone, with its quantizer, and fine-tuned."""
     torch.manual_seed(0)
     config = transformers.Wav2Vec2Config(**SIZES, **settings, vocab_size=32)
-    model = randomized(getattr(transformers, task)(config))
+    model = jittered(getattr(transformers, task)(config))
     model.save_pretrained(tmp_path)
     net = load(tmp_path)
     assert net.config.norm_first == net.config.normalize_waveform == (settings is LARGE)

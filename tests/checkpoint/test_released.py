@@ -6,24 +6,17 @@ from typing import Any
 import oracle
 import pytest
 import torch
+from oracle import write_released
 from torch import Tensor
 
 from lighthubert import Supernet
 from lighthubert.checkpoint import CheckpointError, load, save
 
 
-def released(path: Path, state: dict[str, Tensor], model: dict[str, Any]) -> Path:
-    """A file in the published layout: plain dicts, and three tensors of HuBERT's own objective."""
-    extras = {"label_embs_concat": torch.ones(504, 256), "final_proj.weight": torch.ones(256, 768)}
-    extras["final_proj.bias"] = torch.ones(256)
-    torch.save({"cfg": {"model": model, "task": {"normalize": True}}, "model": {**state, **extras}}, path)
-    return path
-
-
 @pytest.mark.parametrize("mode", ["default", "layer_norm"])
 def test_a_released_file_computes_what_the_original_does(tmp_path: Path, mode: str) -> None:
     model = {"_name": "hubert_pruner", "pruner_supernet": "/home/Someone/Small.yaml"}
-    net = load(released(tmp_path / "net.pt", oracle.state_dict(mode), model))
+    net = load(write_released(tmp_path / "net.pt", oracle.state_dict(mode), model))
     assert isinstance(net, Supernet)
     assert net.space.num_archs == 951_892_141_473
     assert net.space.parent.conv_norm == {"default": "group", "layer_norm": "layer"}[mode]
@@ -50,7 +43,7 @@ def test_a_released_file_computes_what_the_original_does(tmp_path: Path, mode: s
     ],
 )
 def test_the_settings_name_the_space(tmp_path: Path, model: dict[str, Any], space: str, num_archs: int) -> None:
-    net = load(released(tmp_path / "net.pt", hollow(), model))
+    net = load(write_released(tmp_path / "net.pt", hollow(), model))
     assert isinstance(net, Supernet)
     assert (net.space.name, net.space.num_archs) == (space, num_archs)
     assert net.config.normalize_waveform
@@ -61,7 +54,7 @@ def test_the_settings_name_the_space(tmp_path: Path, model: dict[str, Any], spac
 
 def test_a_released_file_as_our_own(tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
-    net = load(released(path, hollow(), {"_name": "hubert_pruner", "supernet_type": "small"}))
+    net = load(write_released(path, hollow(), {"_name": "hubert_pruner", "supernet_type": "small"}))
     assert isinstance(net, Supernet)
     save(net, path, torch.float16)
     again = load(path)
@@ -79,7 +72,7 @@ def test_released_files_that_are_wrong(tmp_path: Path) -> None:
     state = {**hollow(), "layer_pred_heads.10.weight": torch.zeros(1)}
     del state["layer_pred_heads.11.weight"], state["encoder.layers.3.fc1.bias"]
     state["encoder.pos_conv.0.weight_g"] = torch.zeros(768, 1, 1)
-    path = released(tmp_path / "net.pt", state, {"_name": "hubert_pruner", "supernet_type": "base"})
+    path = write_released(tmp_path / "net.pt", state, {"_name": "hubert_pruner", "supernet_type": "base"})
     with pytest.raises(CheckpointError) as caught:
         load(path)
     for problem in (
@@ -90,7 +83,7 @@ def test_released_files_that_are_wrong(tmp_path: Path) -> None:
     ):
         assert problem in str(caught.value)
     assert str(caught.value).count("; ") == 3
-    path = released(tmp_path / "net.pt", hollow(), {"_name": "hubert_pruner", "pruner_supernet": "large.yaml"})
+    path = write_released(tmp_path / "net.pt", hollow(), {"_name": "hubert_pruner", "pruner_supernet": "large.yaml"})
     with pytest.raises(
         CheckpointError, match=r"pruner_supernet must end in base.yaml or small.yaml, or supernet_type be"
     ):

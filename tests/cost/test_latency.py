@@ -9,18 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import TWO_CONVS
 
 from lighthubert import Hubert, SearchSpace, cost
 from lighthubert.cost.clock import device_name, time_nets, typical
 from lighthubert.cost.latency import blocks, covering, entries
 
 SHIPPED = ("mini", "small", "small_conv", "base", "base_conv", "large")
-TINY = SearchSpace.from_dict({
-    "parent": {"conv_channels": [4, 6], "conv_kernels": [10, 3], "conv_strides": [5, 2], "embed_dim": 24, "head_dim": 4,
-               "num_heads": [3] * 3, "ffn_dim": [48] * 3, "pos_conv_kernel": 8, "pos_conv_groups": 3},
-    "embed_dim": [12, 24], "num_layers": [2, 3], "num_heads": [1, 3], "ffn_ratio": [1.0, 2.0],
-    "conv_channels": [[2, 3], [4, 6]],
-})  # fmt: skip
+TINY = SearchSpace.from_dict({**TWO_CONVS, "num_layers": [2, 3], "conv_channels": [[4, 6], [6, 8]]})
 NORM_FIRST = dataclasses.replace(TINY, parent=dataclasses.replace(TINY.parent, norm_first=True, conv_norm="layer"))
 SHORT = cost.Conditions(seconds=0.1)
 
@@ -77,7 +73,7 @@ def test_one_net_and_many_agree(space: SearchSpace) -> None:
 def test_a_wider_arch_is_slower_where_its_blocks_are() -> None:
     space, latency = TINY, macs_model(TINY)
     arch = space.smallest()
-    wider = dataclasses.replace(arch, ffn_dim=(24, *arch.ffn_dim[1:]))
+    wider = dataclasses.replace(arch, ffn_dim=(32, *arch.ffn_dim[1:]))
     (narrow,), (wide,) = ([e for e in entries(space.config(a)) if e[0] == "layer"][:1] for a in (arch, wider))
     difference = latency(space.config(wider)) - latency(space.config(arch))
     assert difference == latency.milliseconds[wide] - latency.milliseconds[narrow] > 0

@@ -1,11 +1,14 @@
 """MFCC against a version written anew in numpy, and against the frames of the net."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from tiny import NET
 from torch import Tensor
 
-from lighthubert import Hubert, HubertConfig
+from lighthubert import Hubert
 from lighthubert.data import mfcc
 from lighthubert.models import num_frames
 
@@ -88,8 +91,7 @@ def test_a_burst_is_seen_in_its_frame(moved: int) -> None:
     wave[middle - 40 : middle + 40] += torch.from_numpy(np.random.default_rng(1).standard_normal(80)).float()
     loud = mfcc(wave)[:, 0]
     assert int(loud.argmax()) == 5 + moved
-    net = Hubert(HubertConfig(conv_channels=(4,) * 7, conv_norm="layer", embed_dim=16, head_dim=4, num_heads=(1,),
-                              ffn_dim=(8,), pos_conv_kernel=4, pos_conv_groups=4)).eval()  # fmt: skip
+    net = Hubert(replace(NET, conv_norm="layer")).eval()
     other = wave.clone()
     other[middle] = 9
     with torch.no_grad():

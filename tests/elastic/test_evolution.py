@@ -8,29 +8,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from tiny import TWO_CONVS
 
 from lighthubert.elastic import Arch, SearchSpace
 
 SHIPPED = ("base", "small", "base_conv", "small_conv", "large", "mini")
-TINY = SearchSpace.from_dict(
-    {
-        "parent": {
-            "embed_dim": 32,
-            "head_dim": 8,
-            "num_heads": [3] * 3,
-            "ffn_dim": [64] * 3,
-            "conv_channels": [6, 8],
-            "conv_kernels": [10, 3],
-            "conv_strides": [5, 2],
-            "pos_conv_groups": 4,
-        },
-        "embed_dim": [16, 24],
-        "num_layers": [1, 2],
-        "num_heads": [1, 3],
-        "ffn_ratio": [1.5, 2.0],
-        "conv_channels": [4, 6],
-    }
-)
+TINY = SearchSpace.from_dict(TWO_CONVS)
 JOINT = dataclasses.replace(TINY, conv_channels=((4, 8), (6, 8), (6, 4)))
 
 

@@ -6,37 +6,18 @@ import dataclasses
 from typing import Any
 
 import pytest
+import tiny
 import torch
+from tiny import WHOLE_GROUPS, random_hubert
 from torch import Tensor
 
 from lighthubert.elastic import EMBED, Axis, Subnet, axis_sizes, conv, extract, ffn, heads, importance, ranking, reorder
 from lighthubert.models import Hubert, HubertConfig
 
-BASE = HubertConfig(
-    conv_channels=(8, 12, 12, 12, 12, 12, 16),
-    embed_dim=48,
-    head_dim=4,
-    num_heads=(6, 5, 4),
-    ffn_dim=(96, 80, 64),
-    pos_conv_kernel=8,
-    pos_conv_groups=6,
-    pos_conv_fixed="group_dim",
-)
-LARGE = dataclasses.replace(
-    BASE, conv_norm="layer", conv_bias=True, norm_first=True, pos_conv_depth=3, normalize_waveform=True
-)
+BASE = dataclasses.replace(WHOLE_GROUPS, num_heads=(6, 5, 4), ffn_dim=(96, 80, 64))
+LARGE = dataclasses.replace(BASE, **tiny.LARGE, pos_conv_depth=3)
 KINDS = {"base": BASE, "large": LARGE}
 TOLERANCE = 5e-6  # of the largest value
-
-
-def make(config: HubertConfig) -> Hubert:
-    torch.manual_seed(0)
-    net = Hubert(config).eval()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-    return net
 
 
 def outputs(net: Hubert) -> tuple[Tensor, ...]:
@@ -56,7 +37,7 @@ def permutations(config: HubertConfig, seed: int) -> dict[Axis, tuple[int, ...]]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_what_consumes_a_unit(kind: str) -> None:
-    net = make(KINDS[kind])
+    net = random_hubert(KINDS[kind])
     scores = importance(net)
     assert {axis: len(score) for axis, score in scores.items()} == axis_sizes(net.config)
     weights: dict[str, Any] = {name: p.detach().abs() for name, p in net.named_parameters()}
@@ -83,7 +64,7 @@ def test_scores_are_what_consumes_a_unit(kind: str) -> None:
 
 
 def test_ranking_by_falling_score() -> None:
-    net = make(BASE)
+    net = random_hubert(BASE)
     scores = importance(net)
     order = ranking(net, scores)
     for axis, score in scores.items():
@@ -97,7 +78,7 @@ def test_ranking_by_falling_score() -> None:
 
 
 def test_equal_scores_keep_their_order() -> None:
-    net = make(BASE)
+    net = random_hubert(BASE)
     order = ranking(net, {axis: torch.ones(size) for axis, size in axis_sizes(BASE).items()})
     assert order == {axis: tuple(range(size)) for axis, size in axis_sizes(BASE).items()}
 
@@ -106,7 +87,7 @@ def test_equal_scores_keep_their_order() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_new_order_is_the_same_function(kind: str, seed: int) -> None:
     """All axes at once; state 0 and the layers' states are in the new order of the embedding."""
-    net = make(KINDS[kind])
+    net = random_hubert(KINDS[kind])
     order = permutations(net.config, seed)
     other = reorder(net, order)
     assert other.config == net.config
@@ -121,7 +102,7 @@ def test_a_new_order_is_the_same_function(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_axis_alone(kind: str) -> None:
-    net = make(KINDS[kind])
+    net = random_hubert(KINDS[kind])
     expected = outputs(net)
     for axis, units in permutations(net.config, 4).items():
         states = [b[..., list(units)] for b in expected] if axis == EMBED else expected
@@ -130,7 +111,7 @@ def test_each_axis_alone(kind: str) -> None:
 
 
 def test_reordering_by_importance_puts_the_best_units_first() -> None:
-    net = make(BASE)
+    net = random_hubert(BASE)
     again = importance(reorder(net, ranking(net, importance(net))))
     for axis, score in again.items():
         if axis != EMBED:
@@ -146,7 +127,7 @@ def test_reordering_by_importance_puts_the_best_units_first() -> None:
 
 
 def test_back_again_is_the_same_net() -> None:
-    net = make(LARGE)
+    net = random_hubert(LARGE)
     order = permutations(LARGE, 9)
     back = {axis: tuple(torch.tensor(units).argsort().tolist()) for axis, units in order.items()}
     again = reorder(reorder(net, order), back)
@@ -155,7 +136,7 @@ def test_back_again_is_the_same_net() -> None:
 
 
 def test_a_reordered_net_is_on_its_own() -> None:
-    net = make(BASE)
+    net = random_hubert(BASE)
     before = {name: p.clone() for name, p in net.named_parameters()}
     for parameter in reorder(net, {}).parameters():
         assert parameter.requires_grad
@@ -182,4 +163,4 @@ WRONG: dict[str, tuple[dict[Axis, tuple[int, ...]], str]] = {
 def test_wrong_orders(case: str) -> None:
     order, message = WRONG[case]
     with pytest.raises(ValueError, match=f"^{message}"):
-        reorder(make(BASE), order)
+        reorder(random_hubert(BASE), order)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,43 +19,15 @@ from lighthubert.elastic import EMBED, Axis, Subnet, axis_sizes, conv, extract, 
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.superb.upstream import Upstream
 
-BASE_LIKE = HubertConfig(
-    conv_channels=(10, 12, 8, 8, 8, 8, 12),
-    embed_dim=32,
-    head_dim=8,
-    num_heads=(4, 4, 4, 4),
-    ffn_dim=(48,) * 4,
-    pos_conv_kernel=8,
-    pos_conv_groups=4,
-    dropout=0.0,
-    attention_dropout=0.0,
-)
-NETS = {
-    "base": BASE_LIKE,
-    "large": HubertConfig(
-        **{
-            **BASE_LIKE.to_dict(),
-            "conv_norm": "layer",
-            "conv_bias": True,
-            "norm_first": True,
-            "normalize_waveform": True,
-        }
-    ),
-}
+CONVS = (10, 12, 8, 8, 8, 8, 12)
+BASE = replace(tiny.NET, **tiny.STILL, conv_channels=CONVS, num_heads=(4,) * 4, ffn_dim=(48,) * 4)
+NETS = {"base": BASE, "large": replace(BASE, **tiny.LARGE)}
 EMPTY = (heads(1), ffn(2), heads(3), ffn(3))
 
 
 @pytest.fixture(params=NETS)
 def net(request: pytest.FixtureRequest) -> Hubert:
-    torch.manual_seed(0)
-    net = Hubert(NETS[request.param]).eval()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-            elif parameter.ndim == 2:
-                parameter *= 5
-    return net
+    return tiny.random_hubert(NETS[request.param], gain=5)
 
 
 def gates_of(config: HubertConfig, seed: int = 3) -> dict[Axis, Tensor]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import TWO_CONVS
 
 import lighthubert as lh
 from lighthubert import cost
@@ -81,25 +82,7 @@ def test_largest_and_smallest(name: str) -> None:
 
 def test_every_arch_of_a_tiny_space() -> None:
     """num_archs and `in` against a loop over all combinations, wrong ones included."""
-    space = SearchSpace.from_dict(
-        {
-            "parent": {
-                "embed_dim": 32,
-                "head_dim": 8,
-                "num_heads": [3] * 3,
-                "ffn_dim": [64] * 3,
-                "conv_channels": [6, 8],
-                "conv_kernels": [10, 3],
-                "conv_strides": [5, 2],
-                "pos_conv_groups": 4,
-            },
-            "embed_dim": [16, 24],
-            "num_layers": [1, 2, 3],
-            "num_heads": [1, 3],
-            "ffn_ratio": [1.5, 2.0],
-            "conv_channels": [4, 6],
-        }
-    )
+    space = SearchSpace.from_dict({**TWO_CONVS, "num_layers": [1, 2, 3]})
     inside = 0
     for embed, convs in itertools.product((16, 20, 24), itertools.product((4, 5, 6), repeat=2)):
         for layers in [(2,), (0, 2), (0, 1, 2), (0,), (0, 1), (1, 2)]:

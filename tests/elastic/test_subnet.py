@@ -9,23 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import WHOLE_GROUPS as WHOLE
 from torch import Tensor, nn
 
 from lighthubert.elastic import EMBED, Axis, SearchSpace, Subnet, Supernet, conv, extract, ffn, heads, reorder, select
 from lighthubert.models import Hubert, HubertConfig
 
-WHOLE = HubertConfig(
-    conv_channels=(8, 12, 12, 12, 12, 12, 16),
-    embed_dim=48,
-    head_dim=4,
-    num_heads=(6,) * 4,
-    ffn_dim=(96,) * 4,
-    pos_conv_kernel=8,
-    pos_conv_groups=6,
-    pos_conv_fixed="group_dim",
-    dropout=0.0,
-    attention_dropout=0.0,
-)
 FIXED = dataclasses.replace(WHOLE, pos_conv_fixed="groups")
 
 

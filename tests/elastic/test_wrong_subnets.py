@@ -7,20 +7,11 @@ import re
 
 import pytest
 import torch
+from tiny import WHOLE_GROUPS as WHOLE
 
 from lighthubert.elastic import EMBED, Axis, Subnet, conv, extract, ffn, heads, select
 from lighthubert.models import Hubert, HubertConfig
 
-WHOLE = HubertConfig(
-    conv_channels=(8, 12, 12, 12, 12, 12, 16),
-    embed_dim=48,
-    head_dim=4,
-    num_heads=(6,) * 4,
-    ffn_dim=(96,) * 4,
-    pos_conv_kernel=8,
-    pos_conv_groups=6,
-    pos_conv_fixed="group_dim",
-)
 FIXED = dataclasses.replace(WHOLE, pos_conv_fixed="groups")
 GROUPS = (
     "embed: other units than the first ones must be whole groups of the positional convolution (8 each), "

@@ -8,8 +8,7 @@ from typing import Any
 import harness
 import pytest
 import torch
-from labelled_world import classes, task_values, write_yaml
-from small import TEACHER, random_hubert
+from tiny import TEACHER, classes, random_hubert, task_values, write_yaml
 
 import lighthubert as lh
 from lighthubert import finetune

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from harness import evals
-from small import random_hubert
+from tiny import random_hubert
 
 import lighthubert as lh
 from lighthubert.config import read_recipe, read_yaml

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from labelled_world import classes, task_values, write_yaml
+from tiny import classes, task_values, write_yaml
 
 from lighthubert.data import Manifest
 from lighthubert.finetune.__main__ import main

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import NET
 
 from lighthubert.models import Hubert, HubertConfig, num_frames, receptive_field, valid_mask
 from lighthubert.models.frontend import normalize_waveform
@@ -50,16 +53,7 @@ def test_the_receptive_field_of_hubert_is_400_samples() -> None:
 @torch.no_grad()
 def test_a_frame_sees_its_400_samples_and_no_other() -> None:
     torch.manual_seed(0)
-    config = HubertConfig(
-        conv_channels=(4,) * 7,
-        conv_norm="layer",
-        embed_dim=16,
-        head_dim=4,
-        num_heads=(2,),
-        ffn_dim=(8,),
-        pos_conv_groups=2,
-    )
-    net = Hubert(config).eval()
+    net = Hubert(dataclasses.replace(NET, conv_norm="layer")).eval()
     waveform = torch.randn(1, 2000)
     before = net(waveform).hidden_states[0]
     for sample in (0, 319, 320, 640, 959, 960, 1359, 1360, 1999):

@@ -9,24 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import LARGE, NET, STILL
 from torch import Tensor, nn
 
 from lighthubert.models import Hubert, HubertConfig, recompute_layers
 
-SMALL = HubertConfig(
-    conv_channels=(8,) * 7,
-    embed_dim=32,
-    head_dim=8,
-    num_heads=(2, 3),
-    ffn_dim=(32, 48),
-    pos_conv_kernel=8,
-    pos_conv_groups=2,
-    dropout=0.0,
-    attention_dropout=0.0,
-)
+SMALL = dataclasses.replace(NET, **STILL, num_heads=(2, 3), ffn_dim=(32, 48), pos_conv_kernel=8, pos_conv_groups=2)
 KINDS: dict[str, dict[str, Any]] = {
     "base": {},
-    "large": {"conv_norm": "layer", "conv_bias": True, "norm_first": True, "normalize_waveform": True},
+    "large": LARGE,
     "data2vec": {"conv_norm": "layer", "pos_conv_depth": 5, "pos_conv_kernel": 5},
 }
 

@@ -7,25 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tiny import LARGE, NET, STILL, random_hubert
 from torch import Tensor, nn
 
 from lighthubert.models import Hubert, HubertConfig, num_frames, span_mask
 
 TOLERANCE = 2e-5  # of the state's deviation
-SMALL = HubertConfig(
-    conv_channels=(12,) * 6 + (20,),
-    embed_dim=32,
-    head_dim=8,
-    num_heads=(4, 2, 3),
-    ffn_dim=(48, 64, 40),
-    pos_conv_kernel=16,
-    pos_conv_groups=4,
-    dropout=0.0,
-    attention_dropout=0.0,
-)
+SMALL = dataclasses.replace(NET, **STILL, conv_channels=(12,) * 6 + (20,), ffn_dim=(48, 64, 40))
 VARIANTS = {
     "base": {},
-    "large": {"conv_norm": "layer", "conv_bias": True, "norm_first": True, "normalize_waveform": True},
+    "large": LARGE,
     "data2vec": {"conv_norm": "layer", "pos_conv_depth": 5, "pos_conv_kernel": 19, "normalize_waveform": True},
     "layer front-end, audio as it is": {"conv_norm": "layer"},
     "group front-end, pre-norm": {"norm_first": True, "normalize_waveform": True},
@@ -36,15 +27,8 @@ LENGTHS = [16000, 400, 719, 720, 3200, 4001, 9999, 15999]  # 1, 1, 2, 9, 12, ...
 
 
 def make(variant: str, **sizes: object) -> Hubert:
-    torch.manual_seed(0)
-    net = Hubert(dataclasses.replace(SMALL, **{**VARIANTS[variant], **sizes})).eval()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-            elif parameter.ndim == 2:  # at .02 attention would hardly tell one frame from another
-                parameter *= parameter.shape[1] ** -0.5 / parameter.std()
-    return net
+    config = dataclasses.replace(SMALL, **{**VARIANTS[variant], **sizes})
+    return random_hubert(config, gain=9)  # of width 32: at .02 attention would hardly tell one frame from another
 
 
 def clips(lengths: list[int]) -> tuple[Tensor, Tensor]:

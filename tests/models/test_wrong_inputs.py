@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import NET
 
-from lighthubert.models import Hubert, HubertConfig
+from lighthubert.models import Hubert
 
 WRONG_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "one dimension": (
@@ -43,4 +44,4 @@ WRONG_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_inputs(case: str) -> None:
     arguments, message = WRONG_INPUTS[case]
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        Hubert(HubertConfig(conv_channels=(8,) * 7, embed_dim=32, num_heads=(1,), ffn_dim=(8,)))(**arguments)
+        Hubert(NET)(**arguments)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from tiny import FEW, jittered, random_supernet
 from torch import Tensor
 
 from lighthubert import Hubert, HubertConfig, SearchSpace, Subnet, Supernet
@@ -22,12 +23,7 @@ def hubert_of_transformers(**settings: Any) -> Any:
     torch.manual_seed(0)
     sizes = {"hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 5, "intermediate_size": 80,
              "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}  # fmt: skip
-    model = transformers.HubertModel(transformers.HubertConfig(**sizes, **settings)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn_like(parameter)
-    return model
+    return jittered(transformers.HubertModel(transformers.HubertConfig(**sizes, **settings)), amount=0.1)
 
 
 @torch.no_grad()
@@ -149,18 +145,9 @@ def test_what_cannot_be_a_target_is_said() -> None:
 @pytest.fixture(scope="module")
 def supernet() -> Supernet:
     """Six layers, of which subnets keep three or six; heads for the mean and for four layers."""
-    torch.manual_seed(0)
-    space = SearchSpace.from_dict(
-        {
-            "parent": {"conv_channels": [8] * 7, "embed_dim": 32, "head_dim": 8, "num_heads": [4] * 6,
-                       "ffn_dim": [64] * 6, "pos_conv_kernel": 16, "pos_conv_groups": 4},
-            "embed_dim": [16, 32], "num_layers": [3, 6], "num_heads": [2, 4], "ffn_ratio": [1.0, 2.0],
-            "conv_channels": [[8] * 7],
-        }
-    )  # fmt: skip
-    net = Supernet(space).eval()
-    net.head.update({key: torch.nn.Linear(32, 24, bias=False) for key in ("last", "1", "2", "4", "6")})
-    return net
+    parent = {**FEW.parent.to_dict(), "num_heads": [4] * 6, "ffn_dim": [64] * 6}
+    space = SearchSpace.from_dict({**FEW.to_dict(), "parent": parent, "num_layers": [3, 6]})
+    return random_supernet(space, heads=("last", "1", "2", "4", "6"))
 
 
 @pytest.mark.parametrize("size", ["largest", "smallest", "parent"])

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import NET, random_hubert
 from torch import Tensor
 
-from lighthubert import Hubert, HubertConfig
 from lighthubert.data import Batch
 from lighthubert.objectives import UnitHead, UnitLabels
 from lighthubert.objectives.units import assign, fit_kmeans, layer_features, save_centres
@@ -22,12 +22,10 @@ def speech(samples: int, seed: int = 0) -> Tensor:
 
 
 def test_layer_features_are_hidden_states() -> None:
-    torch.manual_seed(0)
-    net = Hubert(HubertConfig(conv_channels=(8,) * 7, embed_dim=32, head_dim=8, num_heads=(4, 4), ffn_dim=(48, 48),
-                              pos_conv_kernel=16, pos_conv_groups=4)).eval()  # fmt: skip
+    net = random_hubert(NET)
     wave = speech(8000)
     states = net(wave[None]).hidden_states
-    for layer in range(3):
+    for layer in range(4):
         features = layer_features(net, wave, layer)
         assert torch.equal(features, states[layer][0])
         assert not features.requires_grad

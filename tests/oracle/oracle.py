@@ -20,6 +20,11 @@ DIGESTS = {
 }
 # How much wider than 1 / sqrt(fan in) a matrix is drawn, by the end of its module's name.
 GAINS = {"q_proj": 2.0, "k_proj": 2.0, "out_proj": 0.5, "fc1": 1.5}
+# What s3prl's bundled LightHuBERT runs of stage 2's files, by space.
+S3PRL_ARCHS = {
+    "small": {"embed_dim": 384, "num_layers": 12, "num_heads": 6, "ffn_ratio": 4.0},
+    "base": {"embed_dim": 640, "num_layers": 12, "num_heads": 10, "ffn_ratio": 4.0},
+}
 CONVS = ((1, 10), (512, 3), (512, 3), (512, 3), (512, 3), (512, 2), (512, 2))
 
 
@@ -63,6 +68,14 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def state_dict(mode: str) -> dict[str, Tensor]:
     """The whole network in the released layout, 95 M numbers: takes a second and 380 MB."""
     return {name: torch.from_numpy(tensor(name, shape)) for name, shape in shapes(mode).items()}
+
+
+def write_released(path: Path, state: dict[str, Tensor], model: dict[str, Any]) -> Path:
+    """A file in the published layout: plain dicts, and three tensors of HuBERT's own objective."""
+    extras = {"label_embs_concat": torch.ones(504, 256), "final_proj.weight": torch.ones(256, 768)}
+    extras["final_proj.bias"] = torch.ones(256)
+    torch.save({"cfg": {"model": model, "task": {"normalize": True}}, "model": {**state, **extras}}, path)
+    return path
 
 
 def digest(state: dict[str, Tensor]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import harness
 import pytest
 import torch
-from small import DATA, SPACE, distillation, recipe_values, write_yaml
+from tiny import DATA, SPACE, distillation, recipe_values, write_yaml
 
 import lighthubert as lh
 from lighthubert.data import DataConfig, Manifest

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import DATA, distillation
+from tiny import DATA, distillation
 
 from lighthubert.data import Batch, DataConfig, load_audio
 from lighthubert.objectives import DistanceConfig, FrameConfig, TargetConfig

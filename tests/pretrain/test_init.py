@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import PARENT, SPACE, TEACHER, random_hubert
+from tiny import PARENT, SPACE, TEACHER, random_hubert
 from torch import Tensor, nn
 
 from lighthubert import Hubert, HubertConfig, SearchSpace, Subnet, Supernet, save

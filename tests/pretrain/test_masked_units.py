@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small import DATA, FRAMES, batch_of, random_hubert, unit_values
+from tiny import DATA, FRAMES, batch_of, random_hubert, unit_values
 
 from lighthubert.data import Batch, DataConfig, Manifest, load_audio
 from lighthubert.objectives import UnitLabels, draw_mask

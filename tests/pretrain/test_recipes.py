@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from harness import evals
-from small import random_hubert, write_yaml
+from tiny import random_hubert, write_yaml
 
 import lighthubert as lh
 from lighthubert.config import Recipes, read_yaml

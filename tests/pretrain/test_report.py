@@ -6,7 +6,7 @@ from typing import Any
 
 import harness
 import pytest
-from small import SPACE, recipe_values, table_rows, write_yaml
+from tiny import SPACE, recipe_values, table_rows, write_yaml
 
 from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.plots import stages

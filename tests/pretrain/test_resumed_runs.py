@@ -8,7 +8,7 @@ import harness
 import numpy as np
 import pytest
 from filelock import FileLock
-from small import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
+from tiny import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
 
 from lighthubert import HubertConfig, save
 from lighthubert.data import Manifest

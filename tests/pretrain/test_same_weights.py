@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import DATA, recipe_values, unit_values, write_yaml
+from tiny import DATA, recipe_values, unit_values, write_yaml
 
 from lighthubert.data import DataConfig, Manifest, fairseq2_pipeline, plan, write_manifest
 from lighthubert.pretrain.__main__ import main

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import SUBNETS, batch_of, distillation
+from tiny import SUBNETS, batch_of, distillation
 from torch import Tensor
 
 from lighthubert import Subnet

@@ -9,7 +9,7 @@ import harness
 import pytest
 import torch
 from matplotlib.image import imread
-from small import recipe_values, table_rows, write_yaml
+from tiny import recipe_values, table_rows, write_yaml
 
 import lighthubert as lh
 from lighthubert.config import read_yaml

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import harness
 import pytest
-from small import PARENT, SPACE, recipe_values, unit_values, write_yaml
+from tiny import PARENT, SPACE, recipe_values, unit_values, write_yaml
 
 from lighthubert import Hubert, HubertConfig, save
 from lighthubert.data.fairseq2_pipeline import reason_unavailable

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy.stats import logistic
-from small import TEACHER, random_hubert
+from tiny import TEACHER, random_hubert
 
 from lighthubert import HubertConfig, cost
 from lighthubert.elastic import Subnet, axis_sizes, conv, extract, ffn, heads, run

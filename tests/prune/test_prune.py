@@ -12,7 +12,7 @@ import harness
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import DATA, TEACHER, merged, random_hubert, write_yaml
+from tiny import DATA, TEACHER, merged, random_hubert, write_yaml
 
 import lighthubert as lh
 from lighthubert import HubertConfig, cost, save

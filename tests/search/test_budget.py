@@ -4,7 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from tiny_space import SPACE, every_arch
+from tiny import FEW as SPACE
+from tiny import every_arch
 
 from lighthubert import Arch, SearchSpace, cost
 from lighthubert.search.budget import Budget
@@ -65,7 +66,7 @@ def test_starts_have_the_archs_that_no_choice_can_be_added_to(limits: dict[str, 
         return arch.embed_dim, arch.num_layers, arch.num_heads[0], ratio, sum(arch.conv_channels)
 
     count = {"macs": cost.macs, "params": cost.num_params}
-    kept = [arch for arch in every_arch() if len(set(arch.num_heads)) == len(set(arch.ffn_dim)) == 1
+    kept = [arch for arch in every_arch(SPACE) if len(set(arch.num_heads)) == len(set(arch.ffn_dim)) == 1
             and all(count[name](SPACE.config(arch)) <= limit for name, limit in limits.items())]  # fmt: skip
     full = {a for a in kept if not any(a != b and all(np.less_equal(sizes(a), sizes(b))) for b in kept)}
     starts = set(Budget(SPACE, limits).starts())
@@ -78,7 +79,7 @@ def test_starts_have_the_archs_that_no_choice_can_be_added_to(limits: dict[str, 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_the_uniform_arch_is_the_costliest_of_those_that_are_alike(share: float) -> None:
     limit = share * cost.macs(SPACE.config(SPACE.largest())) + (1 - share) * cost.macs(SPACE.config(SPACE.smallest()))
-    alike = [a for a in every_arch() if len(set(a.num_heads)) == len(set(a.ffn_dim)) == 1]
+    alike = [a for a in every_arch(SPACE) if len(set(a.num_heads)) == len(set(a.ffn_dim)) == 1]
     kept = [a for a in alike if cost.macs(SPACE.config(a)) <= limit]
     found = Budget(SPACE, {"macs": limit}).uniform()
     assert found in kept

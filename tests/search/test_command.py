@@ -9,7 +9,7 @@ from typing import Any
 import harness
 import pytest
 import torch
-from tiny_space import SPACE
+from tiny import FEW as SPACE
 
 from lighthubert import SearchSpace, load, load_audio, save
 from lighthubert.cost import Conditions, Latency

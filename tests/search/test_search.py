@@ -3,7 +3,8 @@
 import math
 
 import pytest
-from tiny_space import SPACE, every_arch
+from tiny import FEW as SPACE
+from tiny import every_arch
 
 from lighthubert import Arch, cost, search
 from lighthubert.cost.latency import covering, entries
@@ -32,7 +33,7 @@ def found(seed: int = 1, share: float = 0.6) -> Found:
 def test_the_best_arch_of_the_space_is_found(share: float) -> None:
     """100 of 480 archs are scored by evolution."""
     limit = share * macs(SPACE.largest())
-    best = min((arch for arch in every_arch() if macs(arch) <= limit), key=preference)
+    best = min((arch for arch in every_arch(SPACE) if macs(arch) <= limit), key=preference)
     hits = [found(seed, share).best for seed in (1, 2)]
     assert all(macs(hit.arch) <= limit and hit.score == preference(hit.arch) for hit in hits)
     assert min(hit.score for hit in hits) == preference(best)
@@ -41,7 +42,7 @@ def test_the_best_arch_of_the_space_is_found(share: float) -> None:
 @pytest.mark.parametrize(("share", "count"), [(1.0, 1), (1.02, 3)])
 def test_budgets_of_few_archs_end_early(share: float, count: int) -> None:
     limit = share * macs(SPACE.smallest())
-    kept = [arch for arch in every_arch() if macs(arch) <= limit]
+    kept = [arch for arch in every_arch(SPACE) if macs(arch) <= limit]
     result = run(SPACE, {"macs": limit}, preference, evaluations=12, population=4, seed=1)
     assert len(kept) == len(result.scored) == count
     assert result.best.score == min(map(preference, kept))
@@ -67,7 +68,7 @@ def test_every_arch_is_scored_once_and_as_many_as_were_asked_for() -> None:
 
 
 def test_the_front_is_what_no_arch_beats() -> None:
-    rows = [Scored(arch, preference(arch), {"macs": macs(arch)}, "evolution") for arch in every_arch()]
+    rows = [Scored(arch, preference(arch), {"macs": macs(arch)}, "evolution") for arch in every_arch(SPACE)]
 
     def beaten(row: Scored) -> bool:
         return any(
