@@ -3,13 +3,25 @@
 import importlib
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny import (
+    DATA,
+    PARENT,
+    SPACE,
+    TEACHER,
+    random_hubert,
+    recipe_values,
+    task_values,
+    unit_values,
+    write_labelled_world,
+    write_world,
+    write_yaml,
+)
 
 import lighthubert as lh
 from lighthubert.checkpoint import CheckpointError, Loaded, digest, read
@@ -18,22 +30,6 @@ from lighthubert.finetune.__main__ import main as finetune
 from lighthubert.pretrain.__main__ import main as pretrain
 from lighthubert.prune.__main__ import main as prune
 from lighthubert.search.__main__ import main as search
-
-TESTS = Path(__file__).parent
-sys.path[:0] = [str(TESTS / name) for name in ("pretrain", "finetune", "search")]
-
-from labelled_world import task_values, write_labelled_world  # noqa: E402
-from small import (  # noqa: E402
-    DATA,
-    PARENT,
-    SPACE,
-    TEACHER,
-    random_hubert,
-    recipe_values,
-    unit_values,
-    write_world,
-    write_yaml,
-)
 
 ARCH = {"embed_dim": 24, "num_heads": [3, 2, 4], "ffn_dim": [48, 24, 36], "conv_channels": [4] * 7, "layers": [0, 2, 3]}
 SHORT = {"steps": 2, "warmup_steps": 1, "save_every": 2, "eval_every": 2, "log_every": 2}
@@ -163,14 +159,14 @@ def test_extract(tmp_path: Path, vanish: Vanishing) -> None:
 def test_many_subnets_of_a_sweep(nets: Path, tmp_path: Path, vanish: Vanishing) -> None:
     """Nets of two files in turns; each is what it is alone."""
     from lighthubert.superb.plan import _candidates
-    from lighthubert.superb.recipe import Net, Sweep, TaskConfig
+    from lighthubert.superb.recipe import Net, SuperbTask, Sweep
 
     left = vanish("supernet", "teacher")
     supernet, teacher = (str(tmp_path / f"{name}.safetensors") for name in ("supernet", "teacher"))
     sweep = Sweep("run", {"a": Net(arch="largest"), "b": Net(teacher), "c": Net(arch="smallest"), "d": Net(teacher)},
-                  {"KS": TaskConfig()}, supernet)  # fmt: skip
+                  {"KS": SuperbTask()}, supernet)  # fmt: skip
     problems: list[str] = []
-    found = _candidates(sweep, tmp_path, problems)
+    found = _candidates(sweep, problems)
     assert (list(found), problems, left) == (["a", "b", "c", "d"], [], set())
     net, whole = lh.load(nets / "supernet.safetensors"), digest(lh.load(nets / "teacher.safetensors"))
     subnets = [digest(net.sample(arch)) for arch in (net.space.largest(), net.space.smallest())]

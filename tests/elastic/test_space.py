@@ -219,4 +219,4 @@ def test_the_space_of_a_net_alone() -> None:
     with pytest.raises(ValueError, match=r"^not the one arch of the space alone: Arch\(embed_dim=96, "):
         space.subnet(other)
     with pytest.raises(ValueError, match=r"^OneArch\(.*: a single net; there is nothing to search$"):
-        lh.search(Supernet(space), {"macs": 1e9}, lambda net: 0.0)
+        lh.find(Supernet(space), {"macs": 1e9}, lambda net: 0.0)
