@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from lighthubert.checkpoint import read
-from lighthubert.objectives import TaskModel
+from lighthubert.tasks.model import TaskModel
 
 
 def load(path: str | Path) -> TaskModel:
     """The net of a fine-tuned file with its head, for evaluation. Raises CheckpointError for any other file."""
     return TaskModel.load(read(path))
 
-
-__all__ = ["TaskModel", "load"]

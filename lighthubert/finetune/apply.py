@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,9 +12,11 @@ import torch
 from lighthubert.checkpoint import read
 from lighthubert.data import SAMPLE_RATE, DataConfig, Manifest, load_audio
 from lighthubert.models import receptive_field
-from lighthubert.objectives import Decode, Labels, TaskModel, evaluate_task, greedy, labelled
-from lighthubert.objectives.decoding import beam_search, best_classes, path_text, path_words
-from lighthubert.train import USER_ERRORS
+from lighthubert.runtime.command import report_errors
+from lighthubert.tasks.decoding import Decode, beam_search, best_classes, greedy, path_text, path_words
+from lighthubert.tasks.labelled import evaluate_task
+from lighthubert.tasks.labels import Labels, labelled
+from lighthubert.tasks.model import TaskModel
 
 COMMANDS = ("transcribe", "evaluate")
 
@@ -23,23 +24,22 @@ COMMANDS = ("transcribe", "evaluate")
 def apply(argv: Sequence[str]) -> int:
     """`finetune transcribe` and `finetune evaluate`; returns the exit code."""
     args = _parser().parse_args(argv)
-    try:
+
+    def work() -> None:
         model = TaskModel.load(read(args.model))
         decode = _decode(model, args)
         if args.command == "evaluate":
-            clips = labelled(Manifest.read(args.manifest), model.task)
-            print(table(model, clips, DataConfig(), decode))
+            labels = Labels(labelled(Manifest.read(args.manifest), model.task), model.task, model.vocabulary)
+            print(describe_rates(labels, evaluate_task(model, labels, DataConfig(), decode).means()))
         else:
             for path in args.audio:
                 print(transcribe(model, path, decode))
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return report_errors(work)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lighthubert.finetune")
+    parser = argparse.ArgumentParser(prog="lighthubert finetune")
     commands = parser.add_subparsers(dest="command", required=True)
     decoding = argparse.ArgumentParser(add_help=False)
     decoding.add_argument("--lm", type=Path, metavar="LM.arpa", help="beam search for the words of an n-gram model")
@@ -73,19 +73,17 @@ def transcribe(model: TaskModel, path: Path, decode: Decode = greedy) -> str:
     if model.task.kind == "classify":
         ((name, probability),) = best_classes(logits, model.vocabulary)
         return f"{path}\t{name}\t{probability:.3f}"
-    (found,) = decode(logits, frames)
-    said = path_words(found, model.vocabulary, config.hop / SAMPLE_RATE)
-    lines = [f"  {word.start:7.2f} {word.end:7.2f}  {word.word}" for word in said]
-    return "\n".join([f"{path}\t{path_text(found, model.vocabulary)}", *lines])
+    (tokens,) = decode(logits, frames)
+    words = path_words(tokens, model.vocabulary, config.hop / SAMPLE_RATE)
+    lines = [f"  {word.start:7.2f} {word.end:7.2f}  {word.word}" for word in words]
+    return "\n".join([f"{path}\t{path_text(tokens, model.vocabulary)}", *lines])
 
 
-def table(model: TaskModel, clips: Manifest, data: DataConfig, decode: Decode = greedy) -> str:
+def describe_rates(labels: Labels, means: Mapping[str, float | None]) -> str:
     """One line: error rates or accuracy in percent on labelled clips, beside what no model is needed for."""
-    labels = Labels(clips, model.task, model.vocabulary)
-    found = evaluate_task(model, torch.device("cpu"), clips, labels, data, decode)
-    percent = {key: 100 * value / count for key, (value, count) in found.items() if not key.startswith("loss")}
-    rates = ", ".join(f"{key} {value:.1f} %" for key, value in percent.items())
-    if model.task.kind == "classify":
+    rates = {key: mean for key, mean in means.items() if mean is not None and not key.startswith("loss")}
+    text = ", ".join(f"{key} {100 * mean:.1f} %" for key, mean in rates.items())
+    if labels.kind == "classify":
         name, count = Counter(labels.texts).most_common(1)[0]
-        rates += f" ({name} for all: {100 * count / len(clips):.1f} %)"
-    return f"{clips.path}, {len(clips)} clips: {rates}"
+        text += f" ({name} for all: {100 * count / len(labels.texts):.1f} %)"
+    return f"{labels.clips.path}, {len(labels.texts)} clips: {text}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from lighthubert.objectives import MaskConfig, TaskConfig
 from lighthubert.schema import NOT_NEGATIVE
+from lighthubert.tasks.config import MaskConfig, TaskConfig
 from lighthubert.train import TrainRecipe
 
 

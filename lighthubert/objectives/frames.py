@@ -32,32 +32,6 @@ class FrameConfig(Checked):
             yield f"masked_weight, unmasked_weight: must not be negative nor both zero, got {both}"
 
 
-@dataclass(frozen=True)
-class MaskConfig(Checked):
-    """What fine-tuning hides of a clip: spans of frames, and spans of channels of the front-end's projection.
-
-    A probability of 0 hides nothing. wav2vec 2.0 and HuBERT: .65 to .75 of frames, .5 of channels in spans of 64.
-    """
-
-    time_prob: Annotated[float, SHARE] = 0.0
-    """Share of frames that the spans would cover if they did not overlap."""
-    time_length: Annotated[int, POSITIVE] = 10
-    """Frames of a span."""
-    channel_prob: Annotated[float, SHARE] = 0.0
-    """Share of channels that the spans would cover if they did not overlap."""
-    channel_length: Annotated[int, POSITIVE] = 64
-    """Channels of a span."""
-
-
-def draw_masks(batch: Batch, net: HubertConfig, config: MaskConfig, seed: int) -> tuple[Tensor, Tensor]:
-    """(B, T) of frames and (B, E) of channels, bool on the host: of each clip a function of (seed, epoch, clip)."""
-    drawn = [[stream(purpose, seed, batch.epoch, row) for row in batch.rows] for purpose in ("masks", "channels")]
-    frames = num_frames(batch.lengths.cpu(), net).tolist()
-    time = span_mask(frames, config.time_prob, config.time_length, drawn[0])
-    width = [net.embed_dim] * len(batch.rows)
-    return time, span_mask(width, config.channel_prob, config.channel_length, drawn[1], min_spans=0)
-
-
 def draw_mask(batch: Batch, net: HubertConfig, config: FrameConfig, seed: int) -> Tensor:
     """(B, T) bool on the host: each clip's mask is a function of (seed, epoch, clip), whatever its batch and rank."""
     frames = num_frames(batch.lengths, net).tolist()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lighthubert.probes.clips import Probe
 from lighthubert.probes.features import Represent, collect, pool, stack
 from lighthubert.probes.scores import Score, chosen_layer
-from lighthubert.probes.tasks import Task
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -32,17 +32,17 @@ class Items:
     clip: np.ndarray
 
 
-def classify(task: Task, represent: Represent, seeds: Sequence[int], context: int,
+def classify(probe: Probe, represent: Represent, seeds: Sequence[int], context: int,
              layers: Sequence[int] | None) -> Score:  # fmt: skip
     """How well a linear classifier tells labels of clips or of frames."""
-    items = label(task, represent, context, layers)
-    held_out = np.array([clip.held_out for clip in task.clips])
+    items = label(probe, represent, context, layers)
+    held_out = np.array([clip.held_out for clip in probe.clips])
     train, test = np.flatnonzero(~held_out[items.clip]), np.flatnonzero(held_out[items.clip])
-    train = np.random.default_rng(0).permutation(train)[: MAX_FRAMES if task.kind == "frames" else None]
+    train = np.random.default_rng(0).permutation(train)[: MAX_FRAMES if probe.kind == "frames" else None]
     judges = items.clip[train] % CHOOSE == 0
     fit, judge = train[~judges], train[judges]
     if len(judge) == 0 or len(test) == 0 or len(np.unique(items.labels[fit])) < 2:
-        raise ValueError(f"probe {task.name}: {len(train)} training and {len(test)} held-out items are too few: "
+        raise ValueError(f"probe {probe.name}: {len(train)} training and {len(test)} held-out items are too few: "
                          f"a fifth of the training clips chooses the layer, the others need two classes")  # fmt: skip
     first = [accuracy(items, layer, PENALTIES[1], fit, judge) for layer in range(len(items.features))]
     layer = int(np.argmax(first))
@@ -61,12 +61,12 @@ def draw(clips: np.ndarray, seed: int) -> np.ndarray:
     return np.random.default_rng([1, seed]).permutation(clips)[: round(SHARE * len(clips))]
 
 
-def label(task: Task, represent: Represent, context: int, layers: Sequence[int] | None) -> Items:
+def label(probe: Probe, represent: Represent, context: int, layers: Sequence[int] | None) -> Items:
     """Features and labels of all clips."""
-    per_frame = task.kind == "frames"
-    found = collect(task.manifest, represent, layers, lambda t: stack(t, context) if per_frame else pool(t)[None])
-    labels = [task.labels(row, count) for row, count in zip(found.rows, found.counts, strict=True)]
-    return Items(found.layers, np.concatenate(labels).astype(str), np.repeat(found.rows, found.counts))
+    per_frame = probe.kind == "frames"
+    seen = collect(probe.manifest, represent, layers, lambda t: stack(t, context) if per_frame else pool(t)[None])
+    labels = [probe.labels(row, count) for row, count in zip(seen.rows, seen.counts, strict=True)]
+    return Items(seen.layers, np.concatenate(labels).astype(str), np.repeat(seen.rows, seen.counts))
 
 
 def accuracy(items: Items, layer: int, penalty: float, train: np.ndarray, test: np.ndarray) -> float:

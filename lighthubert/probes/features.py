@@ -20,7 +20,7 @@ BATCH = DataConfig(max_seconds=32, max_clip_seconds=15)
 
 @dataclass(frozen=True)
 class Features:
-    """layers: (N, D) of each. rows, counts: which clip of the task, and how many items in a row are of it."""
+    """layers: (N, D) of each. rows, counts: which clip of the probe, and how many items in a row are of it."""
 
     layers: list[np.ndarray]
     rows: list[int]
@@ -49,16 +49,16 @@ def hidden_states(net: Hubert) -> Represent:
 def collect(manifest: Manifest, represent: Represent, layers: Sequence[int] | None,
             view: Callable[[Tensor], Tensor]) -> Features:  # fmt: skip
     """What `view` makes of each clip's frames, (T, D) -> (items, D'), of some layers or all, kept in memory."""
-    found: list[list[np.ndarray]] = []
+    seen: list[list[np.ndarray]] = []
     rows: list[int] = []
     for batch in eval_batches(manifest, BATCH):
         states = represent(batch)
         states = [states[layer] for layer in layers] if layers else states
-        found = found or [[] for _ in states]
-        for layer, clips in zip(found, states, strict=True):
+        seen = seen or [[] for _ in states]
+        for layer, clips in zip(seen, states, strict=True):
             layer += [view(frames).float().numpy() for frames in clips]
         rows += batch.rows
-    return Features([np.concatenate(layer) for layer in found], rows, [len(items) for items in found[0]])
+    return Features([np.concatenate(layer) for layer in seen], rows, [len(items) for items in seen[0]])
 
 
 def stack(frames: Tensor, context: int) -> Tensor:

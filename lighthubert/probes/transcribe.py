@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss, linear
 from torch.nn.utils.rnn import pad_sequence
 
-from lighthubert.objectives.decoding import error_rates
 from lighthubert.probes.classify import draw
+from lighthubert.probes.clips import Probe
 from lighthubert.probes.features import Represent, collect
 from lighthubert.probes.scores import Score, chosen_layer
-from lighthubert.probes.tasks import Task
+from lighthubert.tasks.decoding import error_rates, greedy, path_text
+from lighthubert.tasks.vocabulary import BLANK, SPACE, Vocabulary
 
 STEPS, BATCH_CLIPS, LR, WEIGHT_DECAY = 500, 16, 5e-2, 1e-2
 
@@ -41,7 +42,7 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Reader:
+class LinearCTC:
     """What is learnt: mix (L,), weight (K, context * D), bias (K,)."""
 
     mix: Tensor
@@ -57,47 +58,52 @@ class Reader:
         return list(scores.split([speech.counts[clip] for clip in clips]))
 
 
-def transcribe(task: Task, represent: Represent, seeds: Sequence[int], context: int,
+def transcribe(probe: Probe, represent: Represent, seeds: Sequence[int], context: int,
                layers: Sequence[int] | None) -> Score:  # fmt: skip
-    """The character error rate of a linear map from frames to the task's text, read greedily."""
-    held_out = np.array([clip.held_out for clip in task.clips])
-    speech = standardise(task, represent, layers, held_out)
-    texts = [task.clips[row].label for row in speech.rows]
+    """The character error rate of a linear map from frames to the probe's texts, read greedily."""
+    held_out = np.array([clip.held_out for clip in probe.clips])
+    speech = standardise(probe, represent, layers, held_out)
+    texts = [probe.clips[row].label for row in speech.rows]
     train = np.array([i for i, row in enumerate(speech.rows) if not held_out[row]])
     test = [i for i, row in enumerate(speech.rows) if held_out[row]]
     if len(train) == 0 or len(test) == 0:
-        raise ValueError(f"probe {task.name}: {len(train)} training and {len(test)} held-out clips are too few")
-    alphabet = "".join(sorted(set("".join(texts[i] for i in train))))  # 0 is the blank
-    targets = [torch.tensor([alphabet.find(c) + 1 for c in text]) for text in texts]
+        raise ValueError(f"probe {probe.name}: {len(train)} training and {len(test)} held-out clips are too few")
+    vocabulary = alphabet([texts[i] for i in train])
+    targets = [torch.tensor(ids) for ids in vocabulary.encode(texts, "ctc")]
     errors, mix = [], torch.zeros(len(speech.table))
     for seed in seeds:
-        reader = learn(speech, targets, draw(train, seed), len(alphabet) + 1, context, seed)
-        mix += reader.mix.softmax(0) / len(seeds)
-        with torch.no_grad():
-            read = ["".join(alphabet[c - 1] for c in greedy(reader(speech, [i])[0])) for i in test]
-        errors.append(error_rate([texts[i] for i in test], read))
+        model = learn(speech, targets, draw(train, seed), len(vocabulary), context, seed)
+        mix += model.mix.softmax(0) / len(seeds)
+        paths = [greedy(scores[None], torch.tensor([len(scores)]))[0] for i in test for scores in model(speech, [i])]
+        wrong, total = error_rates([path_text(path, vocabulary) for path in paths], [texts[i] for i in test])["cer"]
+        errors.append(wrong / total)
     heaviest = chosen_layer(layers, int(mix.argmax()))
     return Score("cer", tuple(errors), heaviest, None, tuple(mix.tolist()), len(train), len(test))
 
 
-def standardise(task: Task, represent: Represent, layers: Sequence[int] | None, held_out: np.ndarray) -> Speech:
+def alphabet(texts: Sequence[str]) -> Vocabulary:
+    """The blank, then all characters in order, the space where it stands in it."""
+    return Vocabulary((BLANK, *"".join(sorted(set("".join(texts)))).replace(" ", SPACE)))
+
+
+def standardise(probe: Probe, represent: Represent, layers: Sequence[int] | None, held_out: np.ndarray) -> Speech:
     """All frames, each dimension of a layer with mean 0 and deviation 1 over the training clips."""
-    found = collect(task.manifest, represent, layers, lambda frames: frames)
-    table = torch.stack([torch.from_numpy(layer) for layer in found.layers])
-    train = torch.from_numpy(~held_out[np.repeat(found.rows, found.counts)])
+    seen = collect(probe.manifest, represent, layers, lambda frames: frames)
+    table = torch.stack([torch.from_numpy(layer) for layer in seen.layers])
+    train = torch.from_numpy(~held_out[np.repeat(seen.rows, seen.counts)])
     for layer in table:
         layer -= layer[train].mean(0)
         layer /= layer[train].std(0, correction=0).clamp(min=1e-6)
-    return Speech(table, found.rows, np.cumsum([0, *found.counts[:-1]]).tolist(), found.counts)
+    return Speech(table, seen.rows, np.cumsum([0, *seen.counts[:-1]]).tolist(), seen.counts)
 
 
 def learn(speech: Speech, targets: Sequence[Tensor], clips: np.ndarray, num_classes: int, context: int,
-          seed: int) -> Reader:  # fmt: skip
+          seed: int) -> LinearCTC:  # fmt: skip
     """Train from zero weights; the seed orders the clips."""
     num_layers, _, dim = speech.table.shape
     shapes = (num_layers,), (num_classes, context * dim), (num_classes,)
     mix, weight, bias = (torch.zeros(shape, requires_grad=True) for shape in shapes)
-    reader = Reader(mix, weight, bias, context)
+    model = LinearCTC(mix, weight, bias, context)
     optimizer = torch.optim.AdamW([mix, weight, bias], LR, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
     rng = np.random.default_rng([2, seed])
@@ -105,22 +111,11 @@ def learn(speech: Speech, targets: Sequence[Tensor], clips: np.ndarray, num_clas
     order = np.concatenate([rng.permutation(clips) for _ in range(epochs)])
     for batch in order[: STEPS * BATCH_CLIPS].reshape(STEPS, BATCH_CLIPS).tolist():
         optimizer.zero_grad()
-        scores = pad_sequence(reader(speech, batch))  # (T, B, K)
+        scores = pad_sequence(model(speech, batch))  # (T, B, K)
         frames = torch.tensor([speech.counts[clip] for clip in batch])
-        said = [targets[clip] for clip in batch]
-        lengths = torch.tensor([len(text) for text in said])
-        ctc_loss(scores, torch.cat(said), frames, lengths, zero_infinity=True).backward()
+        texts = [targets[clip] for clip in batch]
+        lengths = torch.tensor([len(text) for text in texts])
+        ctc_loss(scores, torch.cat(texts), frames, lengths, zero_infinity=True).backward()
         optimizer.step()
         schedule.step()
-    return Reader(mix.detach(), weight.detach(), bias.detach(), context)
-
-
-def greedy(scores: Tensor) -> list[int]:
-    """(T, K) -> the best class of each frame, repeats and blanks (0) left out."""
-    return [c for c in torch.unique_consecutive(scores.argmax(-1)).tolist() if c]
-
-
-def error_rate(said: Sequence[str], read: Sequence[str]) -> float:
-    """Character errors of all clips over all characters."""
-    errors, characters = error_rates(read, said)["cer"]
-    return errors / characters
+    return LinearCTC(mix.detach(), weight.detach(), bias.detach(), context)

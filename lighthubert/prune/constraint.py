@@ -69,17 +69,11 @@ def problems_of(constraints: Sequence[Constraint], units: Sequence[str]) -> list
 def check_budgets(constraints: Sequence[Constraint], gates: Gates) -> None:
     """Raises ValueError if a cost is above its budget even without all units that may go."""
     config = gates.config
-    least = least_sizes(gates)
+    least = axis_sizes(config) | {axis: int(axis.kind == "conv") for axis in gates.probabilities()}
     for c in constraints:
         most = 1 - c.of(config, least) / c.of(config)
         if c.sparsity > most:
             raise ValueError(f"sparsity.{c}: at most {most:.3f} can go with these units, got {c.sparsity}")
-
-
-def least_sizes(gates: Gates) -> dict[Axis, int]:
-    """Units of every axis that cannot go: one channel of each convolution, nothing of other gated axes."""
-    least = {axis: int(axis.kind == "conv") for axis in gates.probabilities()}
-    return axis_sizes(gates.config) | least
 
 
 def lagrangian(
@@ -88,13 +82,13 @@ def lagrangian(
     """The sum of lambda1 (s - t) + lambda2 (s - t)^2 over the constraints, s a cost's expected sparsity, t the one
     asked for now; and each s. multipliers (constraints, 2) ascend it, all else descends."""
     sizes, config = gates.expected_sizes(), gates.config
-    total, told = multipliers.new_zeros(()), {}
+    total, sparsities = multipliers.new_zeros(()), {}
     for c, (linear, square) in zip(constraints, multipliers, strict=True):
         sparsity = 1 - c.of(config, sizes) / c.of(config)
         gap = sparsity - c.target(step)
         total = total + linear * gap + square * gap.square()
-        told[f"sparsity/{c}"] = sparsity.detach()
-    return total, told
+        sparsities[f"sparsity/{c}"] = sparsity.detach()
+    return total, sparsities
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lighthubert.elastic import Axis, Subnet
 from lighthubert.models import Hubert
@@ -27,9 +27,8 @@ class GatedHubert(nn.Module):
         self.hubert, self.head, self.constraints = hubert, head, tuple(constraints)
         self.gates = Gates(hubert.config, units if constraints else (), seed)
         self.multipliers = nn.Parameter(torch.zeros(len(constraints), 2), requires_grad=bool(constraints))
-        self.groups = {"gates.": {"lr": gate_lr}, "multipliers": {"lr": gate_lr, "maximize": True}}
-        if not constraints:
-            self.groups = {}
+        groups = {"gates.": {"lr": gate_lr}, "multipliers": {"lr": gate_lr, "maximize": True}}
+        self.groups = groups if constraints else {}
 
     def subnet(self, step: int) -> Subnet:
         """The net that a step trains: a function of (seed, step)."""
@@ -44,5 +43,5 @@ class GatedHubert(nn.Module):
 
     def order(self) -> dict[Axis, tuple[int, ...]]:
         """Units of every gated axis, the most probable ones first."""
-        probabilities: dict[Axis, Tensor] = self.gates.probabilities()
-        return {axis: tuple(p.argsort(descending=True, stable=True).tolist()) for axis, p in probabilities.items()}
+        probabilities = self.gates.probabilities().items()
+        return {axis: tuple(p.argsort(descending=True, stable=True).tolist()) for axis, p in probabilities}

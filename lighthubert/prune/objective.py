@@ -1,4 +1,4 @@
-"""The objective of pruning: a task's loss of the net that the gates leave, and the price of what it costs."""
+"""The objective of pruning: a criterion's loss of the net that the gates leave, and the price of what it costs."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from torch import Tensor
 from lighthubert.data import Batch
 from lighthubert.elastic import axis_sizes, run
 from lighthubert.prune.constraint import lagrangian
+from lighthubert.prune.criterion import Criterion
 from lighthubert.prune.model import GatedHubert
 from lighthubert.prune.plots import width_curves
-from lighthubert.prune.tasks import Task
-from lighthubert.runtime.plots import loss_curves
+from lighthubert.runtime.sums import Sums
+from lighthubert.train import Objective
 
 if TYPE_CHECKING:
     from lighthubert.runtime.plots import Figure
 
 
-class Pruning:
-    """Implements train.Objective. Without constraints it trains a net as it is."""
+class Pruning(Objective):
+    """Without constraints it trains a net as it is."""
 
-    def __init__(self, model: GatedHubert, task: Task) -> None:
-        self.model, self.task = model, task
+    model: GatedHubert
+
+    def __init__(self, model: GatedHubert, criterion: Criterion) -> None:
+        self.model, self.criterion, self.groups = model, criterion, model.groups
 
     def counts(self, batch: Batch, step: int) -> Tensor:
-        """(2,) what the task's loss is a mean over, and clips."""
-        counts = (self.task.count(batch), float(len(batch.rows))) if batch.rows else (0.0, 0.0)
-        return torch.tensor(counts, dtype=torch.float64)
+        """(2,) what the criterion's loss is a mean over, and clips."""
+        return torch.tensor([self.criterion.count(batch), len(batch.rows)], dtype=torch.float64)
 
     def losses(self, batch: Batch, step: int, totals: Tensor) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The batch's share of the task's mean loss, and as large a share of the constraints' price as of the clips."""
+        """The batch's share of the mean loss, and as large a share of the constraints' price as of the clips."""
         model = self.model
         things, clips = totals.tolist()
         share = len(batch.rows) / clips
-        masks = (None if m is None else m.to(batch.waveform.device) for m in self.task.masks(batch))
+        masks = (None if m is None else m.to(batch.waveform.device) for m in self.criterion.masks(batch))
         output = run(model.hubert, model.subnet(step), batch.waveform, batch.lengths, *masks)
-        loss = self.task.loss(output, batch) / max(things, 1.0)
+        loss = self.criterion.loss(output, batch) / max(things, 1.0)
         parts = {"loss/task": loss.detach()}
         if model.constraints:
             price, sparsities = lagrangian(model.constraints, model.gates, model.multipliers, step)
@@ -47,26 +49,22 @@ class Pruning:
             parts |= {"loss/price": share * price.detach()} | {k: share * s for k, s in sparsities.items()}
         yield loss, parts
 
-    def evaluate(self, step: int, rank: int, world: int) -> dict[str, tuple[float, float]]:
-        """The task's figures of the net as it would be extracted now, its sizes, and the constraints."""
+    def evaluate(self, step: int, rank: int, world: int) -> Sums:
+        """The criterion's figures of the net as it would be extracted now, its sizes, and the constraints."""
         model, subnet = self.model, self.model.hard_subnet()
-        values = self.task.evaluate(partial(run, model.hubert, subnet), rank, world)
-        if not model.constraints:
-            return values
+        sums = self.criterion.evaluate(partial(run, model.hubert, subnet), rank, world)
         config = subnet.config(model.hubert.config)
         sizes = axis_sizes(config)
-        values |= {f"width/{axis}": (float(sizes[axis]), 1.0) for axis in model.gates.probabilities()}
+        values = {f"width/{axis}": float(sizes[axis]) for axis in model.gates.probabilities()}
         for c, (linear, square) in zip(model.constraints, model.multipliers.tolist(), strict=True):
-            values[f"sparsity/{c}"] = (1 - c.of(config) / c.of(model.hubert.config), 1.0)
-            values[f"target/{c}"] = (c.target(step), 1.0)
-            values |= {f"multiplier_linear/{c}": (linear, 1.0), f"multiplier_square/{c}": (square, 1.0)}
-        return values
+            values |= {f"sparsity/{c}": 1 - c.of(config) / c.of(model.hubert.config), f"target/{c}": c.target(step)}
+            values |= {f"multiplier_linear/{c}": linear, f"multiplier_square/{c}": square}
+        sums.extend({name: (value, 1.0) for name, value in values.items()})
+        return sums
 
     def describe(self) -> dict[str, str]:
         return {"net": f"`{self.model.hubert}`", "constraints": "; ".join(map(str, self.model.constraints)) or "none"}
 
     def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-        if len(history) < 2:
-            return {}
-        widths = {"widths": width_curves(history)} if self.model.constraints else {}
-        return {"held-out loss": loss_curves(history)} | widths
+        figures = super().figures(history)
+        return figures | {"widths": width_curves(history)} if figures and self.model.constraints else figures

@@ -14,27 +14,24 @@ if TYPE_CHECKING:
 KINDS = {"conv": "channels of convolutions", "heads": "attention heads", "ffn": "FFN units"}
 
 
-def _axes(axes: Iterable[Axis]) -> dict[str, list[Axis]]:
-    """Axes by kind, in the order of their numbers."""
+def _panels(axes: Iterable[Axis]) -> tuple[Figure, list[tuple[Any, str, list[Axis]]]]:
+    """A figure, and a panel for each kind of axes with those axes in the order of their numbers."""
     kinds = {kind: sorted(axis for axis in axes if axis.kind == kind) for kind in KINDS}
-    return {kind: numbered for kind, numbered in kinds.items() if numbered}
+    numbered = {kind: axes for kind, axes in kinds.items() if axes}
+    figure, panels = new_figure(len(numbered))
+    return figure, list(zip(panels, numbered, numbered.values(), strict=True))
 
 
 def width_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """The share of each axis's first width that is left, over steps; history: entries of evals.jsonl."""
     names = [name for name in history[0]["values"] if name.startswith("width/")]
-    kinds = _axes([Axis.parse(name.removeprefix("width/")) for name in names])
-    figure, panels = new_figure(len(kinds))
-    for ax, (kind, axes) in zip(panels, kinds.items(), strict=True):
+    steps = [entry["step"] for entry in history]
+    figure, panels = _panels([Axis.parse(name.removeprefix("width/")) for name in names])
+    for ax, kind, axes in panels:
         for i, axis in enumerate(axes):
             values = [entry["values"][f"width/{axis}"] for entry in history]
-            full = max(values[0], 1)
-            ax.plot(
-                [e["step"] for e in history],
-                [v / full for v in values],
-                color=str(0.8 * i / len(axes)),
-                label=str((axis.index or 0) + 1),
-            )
+            shares = [value / max(values[0], 1) for value in values]
+            ax.plot(steps, shares, color=str(0.8 * i / len(axes)), label=str((axis.index or 0) + 1))
         ax.set(title=KINDS[kind], xlabel="step", ylabel="share that is left", ylim=(-0.02, 1.05))
         ax.legend(fontsize="x-small", ncols=2)
     return figure
@@ -42,9 +39,8 @@ def width_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 def widths(full: Mapping[Axis, int], kept: Mapping[Axis, int]) -> Figure:
     """Units of each axis before (pale) and after (dark); axis -> units."""
-    kinds = _axes(full)
-    figure, panels = new_figure(len(kinds))
-    for ax, (kind, axes) in zip(panels, kinds.items(), strict=True):
+    figure, panels = _panels(full)
+    for ax, kind, axes in panels:
         places = range(1, len(axes) + 1)
         ax.bar(places, [full[axis] for axis in axes], color="0.85")
         bars = ax.bar(places, [kept[axis] for axis in axes], color="tab:blue")

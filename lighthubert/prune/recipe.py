@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from lighthubert.objectives import DistanceConfig, MaskConfig, TaskConfig
+from lighthubert.objectives import DistanceConfig
 from lighthubert.prune.constraint import Constraint, problems_of
 from lighthubert.prune.gates import UNITS
 from lighthubert.schema import NOT_NEGATIVE, Checked, Rule
+from lighthubert.tasks.config import MaskConfig, TaskConfig
 from lighthubert.train import TrainRecipe
 
 Share = Annotated[float, Rule("must be above 0 and below 1", lambda x: 0 < x < 1)]
-LAYERS = Rule(
-    "needs distinct layers, one or more, from 0 up", lambda x: x and min(x) >= 0 and len(set(x)) == len(x)
-)
+LAYERS = Rule("needs distinct layers, one or more, from 0 up", lambda x: x and min(x) >= 0 and len(set(x)) == len(x))
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,20 @@ from lighthubert.models.config import brief
 from lighthubert.prune.constraint import Constraint
 from lighthubert.prune.model import GatedHubert
 from lighthubert.prune.plots import widths
-from lighthubert.prune.tasks import Task
+from lighthubert.tasks.model import TaskModel
 
 
-def report(model: GatedHubert, task: Task, init: Loaded, run_dir: Path, batch: Batch) -> None:
+def report(model: GatedHubert, tuned: TaskModel | None, init: Loaded, run_dir: Path, batch: Batch) -> None:
     """Write pruned.safetensors, and with constraints arch.yaml, report.png and ordered.safetensors; say what they are.
 
-    batch: held-out clips, on which the file is compared with the net that it was taken from.
+    tuned: the model whose head is saved with the net, if there is one. batch: held-out clips, on which the file is
+    compared with the net that it was taken from.
     """
     model.eval()
     whole, path = model.hubert.config, run_dir / "pruned.safetensors"
     subnet = model.hard_subnet(final=True)
     net = extract(model.hubert, subnet)
-    task.save(net, path)
+    save(net, path) if tuned is None else tuned.of(net).save(path)
     with torch.no_grad():
         kept = load(path)(batch.waveform, batch.lengths).last_hidden_state
         gated = run(model.hubert, subnet, batch.waveform, batch.lengths).last_hidden_state

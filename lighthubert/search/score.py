@@ -13,7 +13,7 @@ from lighthubert.data import BadDataError, DataConfig, Manifest, eval_batches, s
 from lighthubert.elastic import Supernet
 from lighthubert.models import SAMPLE_RATE, Hubert, valid_mask
 from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
-from lighthubert.probes import labelled, score
+from lighthubert.probes import make_probe, score
 from lighthubert.runtime.files import sha256
 from lighthubert.search.recipe import ProbeConfig
 from lighthubert.search.run import space_of
@@ -71,13 +71,13 @@ class ProbeError:
     name = "probe error"
 
     def __init__(self, config: ProbeConfig, held_out: str, num_held_out: int | None) -> None:
-        task = labelled(config.column, config.train_manifest, held_out, column=config.column, kind=config.kind,
-                        where=config.where)  # fmt: skip
-        self.task = task.take(config.train_clips, num_held_out)
-        self.content = {"clips": sha256([repr(self.task.clips).encode()])[:16]}
+        probe = make_probe(config.column, config.train_manifest, held_out, column=config.column, kind=config.kind,
+                           where=config.where)  # fmt: skip
+        self.probe = probe.take(config.train_clips, num_held_out)
+        self.content = {"clips": sha256([repr(self.probe.clips).encode()])[:16]}
 
     def __call__(self, net: Hubert) -> float:
-        return 1 - score(net, self.task, None, None)
+        return 1 - score(net, self.probe, None, None)
 
 
 def target_of(supernet: Supernet) -> TargetConfig:

@@ -7,16 +7,17 @@ from typing import Any
 import harness
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from tiny import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
 
 from lighthubert import HubertConfig, save
+from lighthubert.checkpoint import read
 from lighthubert.data import Manifest
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.recipe import UnitConfig
-from lighthubert.pretrain.units import prepare_units
-from lighthubert.train import state
+from lighthubert.pretrain.units import make_units
 
 PRELOAD = ("lighthubert.pretrain.report", "lighthubert.pretrain.units", "torch._dynamo", "torch.utils.tensorboard",
            "matplotlib.figure", "rich.table")  # fmt: skip
@@ -157,7 +158,8 @@ def test_labels_of_other_weights_are_not_taken(tmp_path: Path, world: Path) -> N
 
     def label(name: str, seed: int) -> np.ndarray:
         save(random_hubert(HubertConfig.from_dict(TEACHER), seed), config.source)
-        prepare_units(config, few, few, tmp_path / name, seed=1)
+        clips, device = {"train": few, "valid": few}, torch.device("cpu")
+        make_units(config, read(config.source), clips, tmp_path / name, 1, device)
         return UnitLabels(tmp_path / name / "train.npz").units
 
     before = label("units", 0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lighthubert.probes.tasks import Clip
 from tiny import NET, random_hubert
 from torch import Tensor
 
@@ -10,7 +11,6 @@ from lighthubert.data import MINI, Batch, Manifest, load_audio, mfcc
 from lighthubert.models import num_frames
 from lighthubert.probes import Represent, Task, hidden_states, mfcc_frames, probe, score
 from lighthubert.probes.features import pool, stack
-from lighthubert.probes.tasks import Clip
 
 CLIPS = Manifest.read(MINI / "train.tsv")
 SHORT = np.argsort(CLIPS.samples, kind="stable")[:60].tolist()

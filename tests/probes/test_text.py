@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from lighthubert.probes.tasks import Clip
 from torch import Tensor
 
 from lighthubert.data import MINI, Batch, Manifest
 from lighthubert.models import num_frames
 from lighthubert.probes import Represent, Task, labelled, probe
 from lighthubert.probes.features import stack
-from lighthubert.probes.tasks import Clip
 from lighthubert.probes.transcribe import Reader, Speech, error_rate, greedy, learn
 
 CLIPS = Manifest.read(MINI / "train.tsv")

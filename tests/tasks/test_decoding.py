@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from lighthubert.objectives.decoding import Word, beam_search, error_rates, path_text, path_words, read_arpa_words
 from torch import Tensor
 
 from lighthubert.objectives import TaskConfig, Vocabulary, build_vocabulary, greedy
-from lighthubert.objectives.decoding import Word, beam_search, error_rates, path_text, path_words, read_arpa_words
 
 CHARACTERS = Vocabulary(("<blank>", "a", "b", "▁"))
 ARPA = """\\data\\

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lighthubert.probes.tasks import SILENCE, frame_labels
 
 from lighthubert.data import ManifestError, write_manifest
 from lighthubert.probes import load_task, phones, utterances
-from lighthubert.probes.tasks import SILENCE, frame_labels
 
 COLUMNS = ["path", "samples", "speaker", "source"]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lighthubert.data import SAMPLE_RATE, Manifest, ManifestError
+from lighthubert.tasks.labels import labelled_rows
 
 KINDS = ("classes", "frames", "text")
 SILENCE = "-"
@@ -21,7 +22,7 @@ SHORTEST, LONGEST = 0.4, 15.0  # seconds: too short to judge; longer clips would
 File = str | os.PathLike[str]
 
 
-class Clip(NamedTuple):
+class LabelledClip(NamedTuple):
     file: str  # absolute
     samples: int
     label: str  # of the clip, its text, or its phones: "7:eɪ 15:d͡ʒ", each with the frame in which it was recognised
@@ -29,12 +30,12 @@ class Clip(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class Probe:
     """Labelled clips, some of them held out. kind: labels are classes of clips, phones of frames, or texts."""
 
     name: str
     source: Path  # what messages name
-    clips: Sequence[Clip]
+    clips: Sequence[LabelledClip]
     kind: str = "classes"
 
     @property
@@ -47,8 +48,8 @@ class Task:
         label = self.clips[row].label
         return frame_labels(label, frames) if self.kind == "frames" else np.array([label])
 
-    def take(self, num_train: int | None, num_held_out: int | None) -> Task:
-        """The same task on so many of its clips, drawn the same way each time; on all of them for None."""
+    def take(self, num_train: int | None, num_held_out: int | None) -> Probe:
+        """The same probe on so many of its clips, drawn the same way each time; on all of them for None."""
         rng, kept = np.random.default_rng(0), list[int]()
         for held_out, number in {False: num_train, True: num_held_out}.items():
             rows = [row for row, clip in enumerate(self.clips) if clip.held_out == held_out]
@@ -56,11 +57,11 @@ class Task:
         return replace(self, clips=[self.clips[row] for row in sorted(kept)])
 
 
-def labelled(name: str, train: File, held_out: File | Sequence[File] = (), *, column: str, kind: str = "classes",
+def make_probe(name: str, train: File, held_out: File | Sequence[File] = (), *, column: str, kind: str = "classes",
              split: str | None = None, where: Mapping[str, str] | None = None, values: Sequence[str] = (),
              leave_out: Sequence[str] = (), min_train: int = 0, max_train: int | None = None,
-             max_held_out: int | None = None) -> Task:  # fmt: skip
-    """A task of any manifests.
+             max_held_out: int | None = None) -> Probe:  # fmt: skip
+    """A probe on any manifests.
 
     held_out: one or more further manifests; without any, `split` names a column of `train` that says "train" of the
     clips to train on, and anything else of held-out ones. column: holds the label. kind: "classes" of whole clips,
@@ -79,63 +80,55 @@ def labelled(name: str, train: File, held_out: File | Sequence[File] = (), *, co
     others = [held_out] if isinstance(held_out, (str, os.PathLike)) else list(held_out)
     if bool(others) == bool(split):
         raise ValueError(f"probe {name}: give either held-out manifests or the name of a split column")
-    where = dict(where or {})
-    found = [part for file in (train, *others) for part in read_parts(Path(file), column, kind, split, where)]
-    if split is None:
-        found = [[clip._replace(held_out=i > 0) for clip in part] for i, part in enumerate(found)]
-    wanted = by_class(name, Path(train), found, values, leave_out, min_train) if kind == "classes" else None
-    rng, chosen = np.random.default_rng(0), list[Clip]()
-    for part in found:
+    parts = [
+        part
+        for i, file in enumerate((train, *others))
+        for part in read_parts(Path(file), column, kind, split, where or {}, i > 0)
+    ]
+    wanted = by_class(name, Path(train), parts, values, leave_out, min_train) if kind == "classes" else None
+    rng, chosen = np.random.default_rng(0), list[LabelledClip]()
+    for part in parts:
         at_most = max_held_out if part and part[0].held_out else max_train
         groups = [[c for c in part if c.label == value] for value in wanted] if wanted else [part]
         for clips in groups:
             chosen += [clips[i] for i in sorted(rng.permutation(len(clips))[:at_most])]
     check(name, Path(train), chosen)
-    return Task(name, Path(train), chosen, kind)
+    return Probe(name, Path(train), chosen, kind)
 
 
-def read_parts(path: Path, column: str, kind: str, split: str | None, where: Mapping[str, str]) -> list[list[Clip]]:
-    """The clips of a manifest that fit; of one with a split column, those to train on and then those held out."""
+def read_parts(path: Path, column: str, kind: str, split: str | None, where: Mapping[str, str],
+               held_out: bool) -> list[list[LabelledClip]]:  # fmt: skip
+    """The clips of a manifest that fit: those to train on, and those held out."""
     manifest = Manifest.read(path)
-    needed = [column, *where, *([split] if split else [])]
-    if missing := [key for key in needed if key not in manifest.columns]:
-        known = ", ".join(manifest.columns) or "none but path and samples"
-        raise ManifestError(f"{path}: no column {', '.join(missing)} (further columns are {known})")
-    shortest, longest = SHORTEST * SAMPLE_RATE, LONGEST * SAMPLE_RATE if kind == "text" else np.inf
-    clips = []
-    for row, samples in enumerate(manifest.samples.tolist()):
-        value = manifest.columns[column][row]
-        fits = shortest <= samples <= longest and all(manifest.columns[k][row] == want for k, want in where.items())
-        if fits and (value.strip() or kind == "frames"):  # no phones: silence
-            held_out = bool(split) and manifest.columns[split or ""][row] != "train"
-            clips.append(Clip(os.path.abspath(manifest.file_path(row)), samples, value, held_out))
-    return [[c for c in clips if c.held_out == part] for part in (False, True)] if split else [clips]
+    others = [split] if split else []
+    parts: list[list[LabelledClip]] = [[], []]
+    longest = LONGEST if kind == "text" else np.inf
+    for row in labelled_rows(manifest, column, where, *others, empty=kind == "frames"):  # no phones: silence
+        samples = int(manifest.samples[row])
+        if SHORTEST <= samples / SAMPLE_RATE <= longest:
+            held = manifest.columns[split][row] != "train" if split else held_out
+            file, label = os.path.abspath(manifest.file_path(row)), manifest.columns[column][row]
+            parts[held].append(LabelledClip(file, samples, label, held))
+    return parts
 
 
-def by_class(name: str, path: Path, found: Sequence[Sequence[Clip]], values: Sequence[str], leave_out: Sequence[str],
-             min_train: int) -> list[str]:  # fmt: skip
-    """The classes to tell apart."""
-    num_train, unseen = defaultdict[str, int](int), set[str]()
-    for clip in found[0]:
-        num_train[clip.label] += 1
-    for clip in (clip for part in found[1:] for clip in part):
-        if clip.label not in num_train and clip.label not in leave_out and (not values or clip.label in values):
-            unseen.add(clip.label)
-    if unseen and not min_train:
+def by_class(name: str, path: Path, parts: Sequence[Sequence[LabelledClip]], values: Sequence[str],
+             leave_out: Sequence[str], min_train: int) -> list[str]:  # fmt: skip
+    """The classes to tell apart; parts: the clips to train on, then all others."""
+    number, *others = (Counter(clip.label for clip in part) for part in parts)
+    labels = {label for counts in (number, *others) for label in counts if label not in leave_out}
+    wanted = labels.intersection(values) if values else labels
+    if (unseen := wanted - number.keys()) and not min_train:
         raise ManifestError(f"{path}: probe {name}: no clip to train on of {', '.join(sorted(unseen))}, "
                             f"which held-out clips have; leave such classes out, or set min_train")  # fmt: skip
-    classes = sorted(
-        value
-        for value, number in num_train.items()
-        if number >= min_train and value not in leave_out and (not values or value in values)
-    )
+    classes = sorted(label for label in wanted if number[label] >= min_train)
     if len(classes) < 2:
         fewest = f" with {min_train} clips" if min_train else ""
         raise ManifestError(f"{path}: probe {name}: fewer than two classes{fewest}, got {', '.join(classes) or 'none'}")
     return classes
 
 
-def check(name: str, path: Path, clips: Sequence[Clip]) -> None:
+def check(name: str, path: Path, clips: Sequence[LabelledClip]) -> None:
     """There are clips to train on and held-out ones, and none is both."""
     train, held_out = ({clip.file for clip in clips if clip.held_out == part} for part in (False, True))
     if not train or not held_out:
@@ -144,27 +137,23 @@ def check(name: str, path: Path, clips: Sequence[Clip]) -> None:
         raise ManifestError(f"{path}: probe {name}: {len(both)} clips are trained on and held out, such as {both[0]}")
 
 
-def utterances(name: str, corpus: File, column: str, where: Mapping[str, str], *, values: Sequence[str] = (),
-               leave_out: Sequence[str] = (), min_train: int = 1, max_train: int = 60, max_held_out: int = 15,
-               ) -> Task:  # fmt: skip
-    """Classes of whole clips of a prepared corpus: train.tsv is trained on, dev.tsv and test.tsv are held out."""
-    train, *others = (Path(corpus) / f"{split}.tsv" for split in ("train", "dev", "test"))
-    return labelled(name, train, others, column=column, where=where, values=values, leave_out=leave_out,
-                    min_train=min_train, max_train=max_train, max_held_out=max_held_out)  # fmt: skip
+def splits(corpus: File) -> tuple[Path, list[Path]]:
+    """Of a prepared corpus, train.tsv is trained on; dev.tsv and test.tsv are held out."""
+    return Path(corpus) / "train.tsv", [Path(corpus) / "dev.tsv", Path(corpus) / "test.tsv"]
 
 
-def phones(name: str, corpus: File, source: str) -> Task:
+def utterances(name: str, corpus: File, column: str, where: Mapping[str, str], **settings: Any) -> Probe:
+    """Classes of whole clips of a prepared corpus, with fewer clips than `make_probe` takes unless told otherwise."""
+    few = {"min_train": 1, "max_train": 60, "max_held_out": 15}
+    return make_probe(name, *splits(corpus), column=column, where=where, **{**few, **settings})
+
+
+def phones(name: str, corpus: File, source: str) -> Probe:
     """Phones of frames of one source, from what `prepare phones` left in phones.tsv."""
     path = Path(corpus) / "phones.tsv"
     if not path.exists():
         raise ManifestError(f"{path}: is missing; `python -m lighthubert.prepare phones` makes it")
-    return labelled(name, path, column="phones", kind="frames", split="split", where={"source": source})
-
-
-def texts(name: str, corpus: File, where: Mapping[str, str]) -> Task:
-    """Transcripts of a prepared corpus, the splits as above."""
-    train, *others = (Path(corpus) / f"{split}.tsv" for split in ("train", "dev", "test"))
-    return labelled(name, train, others, column="transcript", kind="text", where=where)
+    return make_probe(name, path, column="phones", kind="frames", split="split", where={"source": source})
 
 
 def frame_labels(spikes: str, frames: int) -> np.ndarray:
@@ -178,7 +167,7 @@ def frame_labels(spikes: str, frames: int) -> np.ndarray:
     return labels
 
 
-TASKS: dict[str, Callable[[Path], Task]] = {  # of the Debian corpus; those that MFCC means solve are no evidence
+PROBES: dict[str, Callable[[Path], Probe]] = {  # of the Debian corpus; those that MFCC means solve are no evidence
     "characters": lambda corpus: utterances(
         "characters", corpus, "speaker", {"source": "queen"}, min_train=50, leave_out=("queen-cutscene", "queen-other")
     ),
@@ -188,12 +177,14 @@ TASKS: dict[str, Callable[[Path], Task]] = {  # of the Debian corpus; those that
     ),
     "phones": lambda corpus: phones("phones", corpus, "asterisk"),
     "phones_narrow": lambda corpus: phones("phones_narrow", corpus, "queen"),
-    "text": lambda corpus: texts("text", corpus, {"source": "asterisk", "language": "en"}),
+    "text": lambda corpus: make_probe(
+        "text", *splits(corpus), column="transcript", kind="text", where={"source": "asterisk", "language": "en"}
+    ),
 }  # fmt: skip
 
 
-def load_task(name: str, corpus: File) -> Task:
+def load_probe(name: str, corpus: File) -> Probe:
     """A named probe on a prepared Debian corpus; ValueError for another name, ManifestError for a missing corpus."""
-    if name not in TASKS:
-        raise ValueError(f"probe: must be one of {', '.join(TASKS)}, got {name!r}")
-    return TASKS[name](Path(corpus))
+    if name not in PROBES:
+        raise ValueError(f"probe: must be one of {', '.join(PROBES)}, got {name!r}")
+    return PROBES[name](Path(corpus))

@@ -1,20 +1,24 @@
-"""Supervised tasks on top of a net: transcripts by CTC, classes of clips. Shared by fine-tuning and pruning."""
+"""A head on top of a net: logits of CTC tokens for each frame, or of classes for a clip."""
 
-# B clips, T frames, E embed, V outputs (CTC tokens or classes), L labels
+# B clips, T frames, V outputs (CTC tokens or classes)
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lighthubert.checkpoint import CheckpointError, Loaded, save
 from lighthubert.models import Hubert, HubertOutput, valid_mask
-from lighthubert.objectives.vocabulary import PAD, TaskConfig, Vocabulary
+from lighthubert.runtime import ranks
 from lighthubert.schema import parse
+from lighthubert.tasks.config import TaskConfig
+from lighthubert.tasks.vocabulary import Vocabulary
+
+logger = logging.getLogger("lighthubert")
 
 
 class TaskHead(nn.Module):
@@ -53,10 +57,13 @@ class TaskModel(nn.Module):
         self.hubert, self.task, self.vocabulary = hubert, task, vocabulary
         self.head = TaskHead(hubert.config.embed_dim, hubert.config.num_layers, len(vocabulary), task)
 
-    def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
-                channel_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    @property
+    def device(self) -> torch.device:
+        return self.head.proj.weight.device
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As Hubert's -> logits (B, T, V) or (B, V), valid frames (B,)."""
-        output = self.hubert(waveform, lengths, mask, channel_mask)
+        output = self.hubert(waveform, lengths)
         return self.head(output), output.lengths
 
     def of(self, net: Hubert) -> TaskModel:
@@ -67,7 +74,7 @@ class TaskModel(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write net, head, task and vocabulary as one native file; `lighthubert.load` reads the net out of it."""
-        about = {"config": asdict(self.task), "vocabulary": self.vocabulary.to_dict()}
+        about = {"config": asdict(self.task), "vocabulary": asdict(self.vocabulary)}
         save(self.hubert, path, task=about, head=self.head)
 
     @classmethod
@@ -88,42 +95,16 @@ class TaskModel(nn.Module):
         model.head.load_state_dict(file.head)
         return model.eval()
 
-    def take_head(self, file: Loaded) -> list[str]:
-        """Go on with the head of what `save` wrote; what it has another one of, where it does not fit."""
+    def take_head(self, file: Loaded) -> None:
+        """Go on with the head of what `save` wrote; a warning says why it starts anew, where it does not fit."""
         source = TaskModel.load(file)
         pairs = {
             "task.kind": (source.task.kind, self.task.kind),
             "task.layers": (source.task.layers, self.task.layers),
             "vocabulary": (source.vocabulary, self.vocabulary),
         }
-        if not (differing := [key for key, (theirs, ours) in pairs.items() if theirs != ours]):
+        differing = [key for key, (theirs, ours) in pairs.items() if theirs != ours]
+        if not differing:
             self.head.load_state_dict(source.head.state_dict())
-        return differing
-
-
-def task_loss(logits: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
-    """The loss of each clip, (B,) float32: a sum over its tokens (CTC), or the cross-entropy of its class.
-
-    Jobs take the mean over labels (`learnable`), so that both kinds have one scale beside other losses.
-
-    logits (B, T, V) or (B, V); frames (B,) valid ones; labels (B, L) int64, PAD behind each clip's. Clips that are not
-    `learnable` have a loss and a gradient of zero.
-    """
-    with torch.autocast(logits.device.type, enabled=False):
-        scores = logits.float().log_softmax(-1)
-        if logits.ndim == 2:
-            return F.nll_loss(scores, labels[:, 0], ignore_index=PAD, reduction="none")
-        counts = (labels != PAD).sum(1)
-        losses = F.ctc_loss(scores.transpose(0, 1), labels.clamp_min(0), frames, counts, blank=0, reduction="none",
-                            zero_infinity=True)  # fmt: skip
-        return torch.where(counts > 0, losses, 0)
-
-
-def learnable(frames: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """(B,) how many labels of each clip a loss can be had of. CTC: all of its tokens, or none if frames (B,) are too
-    few for them and a blank between two that are alike. Classes: 1, or 0 for an unknown one."""
-    counts = (labels != PAD).sum(1)
-    if kind == "classify":
-        return counts
-    repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != PAD)).sum(1)
-    return torch.where(counts + repeats <= frames, counts, 0)
+        elif ranks.rank() == 0:
+            logger.warning("init %r: its head starts anew, for it has another %s", file.path, ", ".join(differing))

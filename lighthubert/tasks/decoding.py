@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lighthubert.objectives.vocabulary import BLANK, SPACE, Vocabulary, words
+from lighthubert.tasks.vocabulary import BLANK, SPACE, Vocabulary, words
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,16 @@ def path_text(path: TokenPath, vocabulary: Vocabulary) -> str:
 
 def path_words(path: TokenPath, vocabulary: Vocabulary, frame_seconds: float) -> list[Word]:
     """The words of a path: from the first frame of their first token to the last one of their last."""
-    return [Word(word, start * frame_seconds, end * frame_seconds) for word, start, end in _words(path, vocabulary)]
-
-
-def _words(path: TokenPath, vocabulary: Vocabulary) -> Iterator[tuple[str, int, int]]:
-    spelt, start, end = "", 0, 0
+    spelt: list[tuple[str, int, int]] = []
+    begins = True
     for token in path:
         name = vocabulary.names[token.id]
-        if name.startswith(SPACE) and spelt:
-            yield spelt, start, end
-            spelt = ""
+        begins |= name.startswith(SPACE)
         if letters := name.replace(SPACE, ""):
-            start = start if spelt else token.start
-            spelt, end = spelt + letters, token.end
-    if spelt:
-        yield spelt, start, end
+            before, start, _ = ("", token.start, 0) if begins else spelt.pop()
+            spelt.append((before + letters, start, token.end))
+            begins = False
+    return [Word(word, start * frame_seconds, end * frame_seconds) for word, start, end in spelt]
 
 
 def beam_search(vocabulary: Vocabulary, lm: str | Path, lm_weight: float = 2.0, word_score: float = 0.0,
@@ -93,9 +89,9 @@ def beam_search(vocabulary: Vocabulary, lm: str | Path, lm_weight: float = 2.0, 
         )  # fmt: skip
 
     def decode(logits: Tensor, frames: Tensor) -> list[TokenPath]:
-        found = search(logits.float().log_softmax(-1).cpu(), frames.cpu())
+        clips = search(logits.float().log_softmax(-1).cpu(), frames.cpu())
         paths = []
-        for n, hypotheses in zip(frames.tolist(), found, strict=True):
+        for n, hypotheses in zip(frames.tolist(), clips, strict=True):
             best = hypotheses[0]  # begins and ends with a silence outside of the clip; times count from 1
             pairs = zip(best.tokens.tolist(), best.timesteps.tolist(), strict=True)
             paths.append([Token(i, t - 1, t) for i, t in pairs if i != 0 and 0 < t <= n])
@@ -116,22 +112,18 @@ def _lexicon(vocabulary: Vocabulary, known: Sequence[str]) -> dict[str, list[str
 
 def read_arpa_words(path: str | Path) -> list[str]:
     """The words of an n-gram model's unigrams. Raises ValueError for a file that is not ARPA text."""
-    found, inside = [], False
     try:
         with Path(path).open(encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("\\"):
-                    if inside:
-                        break
-                    inside = line.strip() == "\\1-grams:"
-                elif inside and len(fields := line.split()) > 1:
-                    found.append(fields[1])
+            section = itertools.dropwhile(lambda line: line.strip() != "\\1-grams:", file)
+            next(section, None)
+            rows = [line.split() for line in itertools.takewhile(lambda line: not line.startswith("\\"), section)]
     except UnicodeDecodeError:
-        found = []
-    found = [word for word in found if not (word.startswith("<") and word.endswith(">"))]
-    if not found:
+        rows = []
+    unigrams = [row[1] for row in rows if len(row) > 1]
+    known = [word for word in unigrams if not (word.startswith("<") and word.endswith(">"))]
+    if not known:
         raise ValueError(f"{path}: no \\1-grams of words: not an n-gram model in ARPA format (text)")
-    return found
+    return known
 
 
 def error_rates(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -146,9 +138,9 @@ def error_rates(hypotheses: Sequence[str], references: Sequence[str]) -> dict[st
     hypotheses, references = ([words(text) for text in texts] for texts in (hypotheses, references))
     counts = {}
     for name, process in (("wer", jiwer.process_words), ("cer", jiwer.process_characters)):
-        done = process(references, hypotheses)
-        wrong = done.substitutions + done.deletions
-        counts[name] = (float(wrong + done.insertions), float(wrong + done.hits))
+        edits = process(references, hypotheses)
+        missed = edits.substitutions + edits.deletions
+        counts[name] = (float(missed + edits.insertions), float(missed + edits.hits))
     return counts
 
 
