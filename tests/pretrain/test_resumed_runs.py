@@ -187,7 +187,7 @@ def test_nothing_is_written_into_a_folder_in_use(
     tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
     """Neither labels nor a recipe: the process that holds it may be making them."""
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
     values = (unit_values if objective == "units" else recipe_values)(world, run_dir=str(tmp_path / "run"))
     recipe = write_yaml(tmp_path / "r.yaml", values)
     (tmp_path / "run").mkdir()
