@@ -18,6 +18,7 @@ from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.recipe import UnitConfig
 from lighthubert.pretrain.units import make_units
+from lighthubert.runtime import files
 
 PRELOAD = ("lighthubert.pretrain.report", "lighthubert.pretrain.units", "torch._dynamo", "torch.utils.tensorboard",
            "matplotlib.figure", "rich.table")  # fmt: skip
