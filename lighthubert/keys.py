@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from lighthubert.schema import hints
+from lighthubert.schema import UNIONS, hints
 
 WIDTH = 100
 PLAIN = {int: "integer", float: "number", bool: "true or false", str: "text", Any: "anything"}
@@ -82,13 +82,14 @@ def _kind(hint: Any) -> str:
     """What a field may hold, in words."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return ", ".join([_kind(args[0]), *(rule.text.removeprefix("must be ") for rule in hint.__metadata__)])
+        rules = (rule.text.replace("must not be", "not") for rule in hint.__metadata__)
+        return ", ".join([_kind(args[0]), *(rule.removeprefix("must be ").removeprefix("must lie ") for rule in rules)])
     if origin is Literal:
         return " | ".join(args)
-    if isinstance(hint, types.UnionType):
+    if origin in UNIONS:
         return " | ".join("null" if arg is types.NoneType else _kind(arg) for arg in args)
     if origin in (list, tuple):
-        return f"list of {_kind(args[0])}"
+        return f"list of {_kind(args[0])}s"
     if origin is dict:
         return f"NAME: {_kind(args[1])}"
     return PLAIN.get(hint, "section")

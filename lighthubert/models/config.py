@@ -17,16 +17,19 @@ Dropout = Annotated[float, Rule("must be at least 0 and below 1", lambda x: 0 <=
 
 @dataclass(frozen=True)
 class Arch:
-    """An architecture as people and searches write it down; lists are per kept layer, conv_channels per convolution.
-
-    `layers` are the kept layers of the parent, 0-based.
-    """
+    """An architecture as people and searches write it down. A file may give ffn_ratio and num_layers too, one number
+    for all layers, and leave out what the space has no choice in."""
 
     embed_dim: int
+    """Width of the Transformer."""
     num_heads: tuple[int, ...]
+    """Of each kept layer."""
     ffn_dim: tuple[int, ...]
+    """Of each kept layer; or ffn_ratio, of embed_dim."""
     conv_channels: tuple[int, ...]
+    """Of each convolution."""
     layers: tuple[int, ...]
+    """The kept layers of the parent, 0-based; or num_layers, and the space's layer rule names them."""
 
     def __post_init__(self) -> None:
         _lists_to_tuples(self)
