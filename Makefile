@@ -8,7 +8,7 @@ STAMP   := .venv/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help pretrain test test-slow lint bench results notebooks clean
+.PHONY: help pretrain test test-slow lint bench results keys notebooks clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,9 @@ bench: $(STAMP)  ## step time and throughput of the mini recipe
 
 results: $(STAMP)  ## the tables of docs/results.md and checkpoints/README.md, from docs/results/raw
 	$(PY) docs/results/tables.py
+
+keys: $(STAMP)  ## docs/keys.md, all keys of all recipes and spaces
+	$(PY) docs/keys.py
 
 notebooks: $(STAMP)  ## run docs/notebooks anew, in place
 	$(PY) docs/notebooks/run.py

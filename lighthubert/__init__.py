@@ -5,7 +5,7 @@ from lighthubert.checkpoint import load, save
 from lighthubert.data.audio import load_audio
 from lighthubert.elastic import Arch, SearchSpace, Subnet, Supernet
 from lighthubert.models import Hubert, HubertConfig, HubertOutput
-from lighthubert.search import search
+from lighthubert.search import find
 
 __all__ = [
     "Arch",
@@ -16,8 +16,8 @@ __all__ = [
     "Subnet",
     "Supernet",
     "cost",
+    "find",
     "load",
     "load_audio",
     "save",
-    "search",
 ]

@@ -1,4 +1,4 @@
-"""`python -m lighthubert.extract`: write a subnet of a supernet as a standalone file."""
+"""Write a subnet of a supernet as a standalone file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lighthubert import checkpoint, cost
-from lighthubert.checkpoint import save
+from lighthubert import cost
+from lighthubert.checkpoint import read, save
 from lighthubert.elastic import Arch, Space
+from lighthubert.runtime.command import report_errors
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Exit status 1 and one line on stderr for a file, an arch or an output that cannot be used."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 2 and one line on stderr for a file, an arch or an output that cannot be used."""
     args = _parser().parse_args(argv)
-    try:
-        _extract(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"extract: {error}")
+    return report_errors(lambda: _extract(args))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lighthubert.extract", description=__doc__)
+    parser = argparse.ArgumentParser(prog="lighthubert extract", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="a supernet: any file that lighthubert.load reads as one")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--arch", type=Path, metavar="YAML", help="the subnet's sizes, a YAML or JSON file")
@@ -38,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 def _extract(args: argparse.Namespace) -> None:
     if args.output.exists() and not args.force:
         raise ValueError(f"{args.output}: exists already; --force replaces it")
-    supernet = checkpoint.read(args.checkpoint).supernet("there is no subnet to extract")
+    supernet = read(args.checkpoint).supernet("there is no subnet to extract")
     arch = _arch(args, supernet.space)
     subnet = supernet.sample(arch)
     save(subnet, args.output)
@@ -57,4 +55,4 @@ def _arch(args: argparse.Namespace, space: Space) -> Arch:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import textwrap
 import types
 import typing
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from lighthubert.schema import hints
+from lighthubert.schema import UNIONS, hints
 
 WIDTH = 100
 PLAIN = {int: "integer", float: "number", bool: "true or false", str: "text", Any: "anything"}
@@ -60,7 +61,7 @@ def field_docs(cls: type) -> dict[str, str]:
         if is_dataclass(base):
             (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
             body = tree.body if isinstance(tree, ast.ClassDef) else []
-            for field, text in zip(body, body[1:], strict=False):
+            for field, text in itertools.pairwise(body):
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(text):
                     docs[field.target.id] = " ".join(text.value.value.split())  # type: ignore[attr-defined]
     return docs
@@ -81,13 +82,14 @@ def _kind(hint: Any) -> str:
     """What a field may hold, in words."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return ", ".join([_kind(args[0]), *(rule.text.removeprefix("must be ") for rule in hint.__metadata__)])
+        rules = (rule.text.replace("must not be", "not") for rule in hint.__metadata__)
+        return ", ".join([_kind(args[0]), *(rule.removeprefix("must be ").removeprefix("must lie ") for rule in rules)])
     if origin is Literal:
         return " | ".join(args)
-    if isinstance(hint, types.UnionType):
+    if origin in UNIONS:
         return " | ".join("null" if arg is types.NoneType else _kind(arg) for arg in args)
     if origin in (list, tuple):
-        return f"list of {_kind(args[0])}"
+        return f"list of {_kind(args[0])}s"
     if origin is dict:
         return f"NAME: {_kind(args[1])}"
     return PLAIN.get(hint, "section")

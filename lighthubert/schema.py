@@ -14,6 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
+UNIONS = (types.UnionType, typing.Union)  # X | None, and the same with a rule
 
 
 class Rule(NamedTuple):
@@ -65,9 +66,13 @@ class Checked:
         yield from ()
 
 
+def hints(cls: Any) -> dict[str, Any]:
+    """The annotation of each field of a dataclass."""
+    return _hints(cls)
+
+
 @functools.cache
-def hints(cls: type) -> dict[str, Any]:
-    """The annotation of each field."""
+def _hints(cls: Any) -> dict[str, Any]:
     found = typing.get_type_hints(cls, include_extras=True)
     return {field.name: found[field.name] for field in fields(cls)}
 
@@ -110,7 +115,7 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or origin is Literal:
         return value  # choices are a rule, which the class checks
-    if isinstance(hint, types.UnionType):
+    if origin in UNIONS:
         choices = [choice for choice in args if choice is not types.NoneType]
         fitting = [choice for choice in choices if type(value) is (typing.get_origin(choice) or choice)]
         return None if value is None else _value((fitting or choices)[0], value, path, problems)
@@ -146,7 +151,7 @@ def _bare(hint: Any) -> tuple[Any, list[Rule]]:
 def _broken(hint: Any, value: Any, path: str) -> Iterator[str]:
     """The rules of a field's annotation that a value breaks."""
     hint, rules = _bare(hint)
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in UNIONS:
         if value is None:
             return
         hint, more = _bare(typing.get_args(hint)[0])

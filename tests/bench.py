@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from lighthubert.checkpoint import load, read
-from lighthubert.config import read_recipe
-from lighthubert.cost import costs
+from lighthubert.config import Recipes
+from lighthubert.cost import costs, macs
 from lighthubert.data import Manifest, Reader
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import num_frames
@@ -105,7 +105,7 @@ def overhead(recipe: Distill) -> list[tuple[str, float, float]]:
 
 def scoring() -> list[tuple[str, float, float]]:
     """A search's score of an arch, extraction included, over that of the extracted net: CPU time, median of ratios."""
-    recipe = read_recipe(ROOT / "recipes/mini/search.yaml", [], Search)
+    recipe = Recipes(Search).read(ROOT / "recipes/mini/search.yaml", [])
     supernet = load(ROOT / recipe.supernet)
     clips = draw_clips(Manifest.read(ROOT / recipe.valid_manifest), recipe.seconds, recipe.data)
     score = HeldOutLoss(supernet, read(ROOT / supernet.predicts["teacher"]).hubert, clips, recipe.data)
@@ -119,19 +119,22 @@ def scoring() -> list[tuple[str, float, float]]:
     return rows
 
 
-def costing() -> list[tuple[str, float]]:
-    """Thousands of archs whose parameters and MACs are counted in a second of CPU time, by space."""
+def costing() -> list[tuple[str, float, float]]:
+    """By space: thousands of archs whose parameters and MACs are counted in a second of CPU time, and milliseconds of
+    it for the MACs of a config that is seen for the first time."""
     rows = []
     for name in ("mini", "base"):
         space, rng = SearchSpace.load(name), random.Random(1)
         archs = [space.sample(rng) for _ in range(2000)]
         seconds = [clock(lambda: costs(space, archs, ["params", "macs"]), time.process_time)[0] for _ in range(STEPS)]
-        rows.append((name, len(archs) / statistics.median(seconds[2:]) / 1000))
+        configs = [space.config(arch) for arch in archs[:100]]
+        unseen = [clock(lambda config=config: macs(config), time.process_time)[0] for config in configs]
+        rows.append((name, len(archs) / statistics.median(seconds[2:]) / 1000, 1000 * statistics.median(unseen)))
     return rows
 
 
 def main() -> None:
-    recipe = read_recipe(ROOT / "recipes/mini/stage2.yaml", [], Distill)
+    recipe = Recipes(Distill).read(ROOT / "recipes/mini/stage2.yaml", [])
     keys = ("teacher", "train_manifest", "valid_manifest")
     recipe = replace(recipe, **{key: str(ROOT / getattr(recipe, key)) for key in keys})
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batches of {recipe.data.max_seconds:g} s")
@@ -149,9 +152,11 @@ def main() -> None:
     print("\n| a search's score, 40 s of speech, fp32 | from supernet / extracted | extracted, CPU ms |\n|---|---|---|")
     for name, ratio, seconds in scoring():
         print(f"| {name} | {ratio:.3f} | {1000 * seconds:.0f} |")
-    print("\n| space | thousand archs a CPU second, parameters and MACs |\n|---|---|")
-    for name, rate in costing():
-        print(f"| {name} | {rate:.0f} |")
+    print(
+        "\n| space | thousand archs a CPU second, parameters and MACs | MACs of a new config, CPU ms |\n|---|---|---|"
+    )
+    for name, rate, milliseconds in costing():
+        print(f"| {name} | {rate:.0f} | {milliseconds:.2f} |")
 
 
 if __name__ == "__main__":

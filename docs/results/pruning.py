@@ -31,7 +31,7 @@ from lighthubert import cost
 from lighthubert.config import read_yaml, write_yaml
 from lighthubert.cost.clock import time_nets, typical
 from lighthubert.data import DataConfig, Manifest, write_manifest
-from lighthubert.elastic import Subnet, axis_sizes, extract, importance, ranking
+from lighthubert.elastic import Axis, Subnet, axis_sizes, extract, importance, ranking
 from lighthubert.finetune import load
 from lighthubert.finetune.__main__ import main as finetune
 from lighthubert.models import HubertConfig
@@ -108,7 +108,7 @@ def cut(task: str, method: str, sparsity: float, seed: int) -> Path:
     elif method == "random":
         sizes = axis_sizes(lh.load(ROOT / f"{task}/size_{sparsity:g}_{seed}/pruned.safetensors").config)
         rng = random.Random(seed)
-        widths = {axis: sizes[axis] for axis in axis_sizes(whole) if axis.startswith(AXES)}
+        widths = {axis: sizes[axis] for axis in axis_sizes(whole) if axis.kind in AXES}
         units = {axis: tuple(sorted(rng.sample(range(axis_sizes(whole)[axis]), n))) for axis, n in widths.items()}
     else:
         units = {}
@@ -116,22 +116,20 @@ def cut(task: str, method: str, sparsity: float, seed: int) -> Path:
     return path
 
 
-def uniform(config: HubertConfig, budget: float) -> dict[str, int]:
+def uniform(config: HubertConfig, budget: float) -> dict[Axis, int]:
     """As near as can be the same share of every axis; FFN units fill what rounding leaves of the budget."""
-    sizes = {axis: n for axis, n in axis_sizes(config).items() if axis.startswith(AXES)}
-    (full,) = {n for axis, n in sizes.items() if axis.startswith("ffn")}
-    found: list[tuple[float, dict[str, int]]] = []
+    sizes = {axis: n for axis, n in axis_sizes(config).items() if axis.kind in AXES}
+    (full,) = {n for axis, n in sizes.items() if axis.kind == "ffn"}
+    found: list[tuple[float, dict[Axis, int]]] = []
     for share in (i / 1000 for i in range(1, 1000)):
         widths = {axis: max(1, round(n * share)) for axis, n in sizes.items()}
         prices = [
-            cost.num_params(
-                config, axis_sizes(config) | {a: f if a.startswith("ffn") else n for a, n in widths.items()}
-            )
+            cost.num_params(config, axis_sizes(config) | {a: f if a.kind == "ffn" else n for a, n in widths.items()})
             for f in (0, 1)
         ]
         ffn = min(full, int((budget - prices[0]) // (prices[1] - prices[0])))
         if ffn > 0:
-            filled = {axis: ffn if axis.startswith("ffn") else n for axis, n in widths.items()}
+            filled = {axis: ffn if axis.kind == "ffn" else n for axis, n in widths.items()}
             found.append((abs(ffn / full - share), filled))
     return min(found, key=lambda pair: pair[0])[1]
 
@@ -156,7 +154,7 @@ def measure(task: str, method: str, sparsity: float, seed: int, held_out: list[M
 
 
 def widths_of(config: HubertConfig) -> dict[str, int]:
-    return {axis: int(n) for axis, n in axis_sizes(config).items() if axis.startswith(AXES)}
+    return {str(axis): int(n) for axis, n in axis_sizes(config).items() if axis.kind in AXES}
 
 
 def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:

@@ -4,5 +4,3 @@ from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.load import load, read
 from lighthubert.checkpoint.loaded import Loaded, digest
 from lighthubert.checkpoint.native import save
-
-__all__ = ["CheckpointError", "Loaded", "digest", "load", "read", "save"]

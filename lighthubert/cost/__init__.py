@@ -5,17 +5,3 @@ from lighthubert.cost.batch import COSTS, costs
 from lighthubert.cost.clock import PRECISIONS, Conditions
 from lighthubert.cost.latency import Latency
 from lighthubert.cost.polynomial import PARTS, Sizes, in_part, macs, num_params, superb_macs
-
-__all__ = [
-    "COSTS",
-    "PARTS",
-    "PRECISIONS",
-    "Conditions",
-    "Latency",
-    "Sizes",
-    "costs",
-    "in_part",
-    "macs",
-    "num_params",
-    "superb_macs",
-]

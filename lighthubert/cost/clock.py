@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 
-from lighthubert.models import Hubert, HubertConfig, receptive_field
+from lighthubert.models import SAMPLE_RATE, Hubert, HubertConfig, receptive_field
 from lighthubert.schema import Checked, Count, Rule
 
-SAMPLE_RATE = 16000
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SHORTEST = receptive_field(HubertConfig()) / SAMPLE_RATE  # seconds
 LONG_ENOUGH = Rule(f"must be at least {SHORTEST}", lambda x: SHORTEST <= x < float("inf"))

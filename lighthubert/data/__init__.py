@@ -10,22 +10,3 @@ from lighthubert.data.plan import DataConfig, PlannedBatch, plan, stream
 from lighthubert.data.reader import Reader, eval_batches
 
 MINI = Path(__file__).with_name("mini")  # the embedded corpus: train.tsv, valid.tsv
-
-__all__ = [
-    "MINI",
-    "SAMPLE_RATE",
-    "AudioError",
-    "BadDataError",
-    "Batch",
-    "DataConfig",
-    "Manifest",
-    "ManifestError",
-    "PlannedBatch",
-    "Reader",
-    "eval_batches",
-    "load_audio",
-    "mfcc",
-    "plan",
-    "stream",
-    "write_manifest",
-]

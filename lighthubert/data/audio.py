@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from lighthubert.models import SAMPLE_RATE
 from lighthubert.runtime.errors import UserError
 
-SAMPLE_RATE = 16_000
 MAX_FILTER_TAPS = 2**24  # of the resampling filter; 12,345 Hz needs half of it, 44.1 kHz 0.4 %
 
 Decoder = Callable[[str], tuple[Tensor, int]]  # path -> (N, C) float32, native rate in Hz

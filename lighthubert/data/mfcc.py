@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lighthubert.data.audio import SAMPLE_RATE
+from lighthubert.data.plan import FRAME
 
 
 def mfcc(waveform: Tensor, subtract_mean: bool = True) -> Tensor:
@@ -15,8 +16,8 @@ def mfcc(waveform: Tensor, subtract_mean: bool = True) -> Tensor:
     from torchaudio.compliance import kaldi
     from torchaudio.functional import compute_deltas
 
-    if len(waveform) < 400:
-        raise ValueError(f"needs 400 samples or more (one frame), got {len(waveform)}")
+    if len(waveform) < FRAME:
+        raise ValueError(f"needs {FRAME} samples or more (one frame), got {len(waveform)}")
     static = kaldi.mfcc(waveform[None] * 2**15, sample_frequency=SAMPLE_RATE, use_energy=False).T  # (13, 10 ms frames)
     deltas = compute_deltas(static)
     features = torch.cat([static, deltas, compute_deltas(deltas)]).T

@@ -10,11 +10,12 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from lighthubert.data.audio import SAMPLE_RATE
+from lighthubert.models import SAMPLE_RATE, HubertConfig, receptive_field
 from lighthubert.schema import NOT_NEGATIVE, SHARE, Checked, Count
 
-FRAME = 400  # samples that HuBERT's front-end needs for one frame
-HOP = 320  # samples of a 20 ms frame; crops start on it, so that frame targets made for whole clips stay in step
+FRAME = receptive_field(HubertConfig())  # samples that HuBERT's front-end needs for one frame: 400
+# Samples of a 20 ms frame, 320. Crops start on it, so that frame targets made for whole clips stay in step.
+HOP = HubertConfig().hop
 MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
 # Purposes of random numbers.
 STREAMS = {"order": 1, "crops": 2, "masks": 3, "channels": 4, "gates": 5, "gate_start": 6, "clips": 7}

@@ -7,27 +7,3 @@ from lighthubert.elastic.space import SearchSpace, Space
 from lighthubert.elastic.subnet import Subnet, extract, select, skeleton
 from lighthubert.elastic.supernet import Supernet, run
 from lighthubert.models import Arch
-
-__all__ = [
-    "AXES",
-    "EMBED",
-    "Arch",
-    "Axis",
-    "OneArch",
-    "SearchSpace",
-    "Space",
-    "Subnet",
-    "Supernet",
-    "axes",
-    "axis_sizes",
-    "conv",
-    "extract",
-    "ffn",
-    "heads",
-    "importance",
-    "ranking",
-    "reorder",
-    "run",
-    "select",
-    "skeleton",
-]

@@ -12,9 +12,10 @@ from lighthubert.models import Arch, HubertConfig
 
 
 class Axis(NamedTuple):
-    """One thing that a net has units of: "embed", channels "conv" of a convolution, "heads" or "ffn" units of a layer.
+    """What a net has units of: kind "embed", "conv" (channels of a convolution), "heads" or "ffn" (of a layer).
 
-    index: of the convolution or of the layer. As text it is heads3, which `parse` reads back.
+    index: of the convolution or of the layer, from 0. Written EMBED, conv(0), heads(3), ffn(3); as text it is heads3,
+    which `parse` reads back.
     """
 
     kind: str
@@ -36,20 +37,8 @@ EMBED = Axis("embed")
 GROUP, POS_KERNEL = Axis("group"), Axis("pos_kernel")  # not elastic by themselves
 # Kinds of axes that have an index -> where a net's config or an arch states their units.
 NUMBERED = {"conv": "conv_channels", "heads": "num_heads", "ffn": "ffn_dim"}
-
-
-def conv(index: int) -> Axis:
-    """The output channels of a convolution; -1 is the waveform."""
-    return Axis("conv", index)
-
-
-def heads(layer: int) -> Axis:
-    return Axis("heads", layer)
-
-
-def ffn(layer: int) -> Axis:
-    return Axis("ffn", layer)
-
+# conv(0): the output channels of the first convolution; heads(11), ffn(11): of the twelfth layer.
+conv, heads, ffn = (functools.partial(Axis, kind) for kind in NUMBERED)
 
 # Parameter -> the axis of each dimension. `{i}` is the number that stands for # in the name, `{h}` the one before it,
 # `{last}` the last convolution. Axes count units: one head is head_dim rows. "group" is the input width of a group of

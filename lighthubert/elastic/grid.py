@@ -6,29 +6,45 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from lighthubert.elastic.rules import DROPPED, FFN_RULES, LAYER_RULES, ffn_units, kept_layers
+from lighthubert.elastic.rules import DROPPED, ffn_units, kept_layers
 from lighthubert.models import Arch, HubertConfig
+from lighthubert.schema import Checked, Problems
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The choices of every elastic size.
+class Grid(Checked):
+    """The choices of every elastic size."""
 
-    embed_dim is one choice for the whole net; num_heads and ffn_ratio (of embed_dim) are chosen per kept layer;
-    conv_channels per convolution, or, as tuples of seven, one choice for all of them together.
-    """
-
-    parent: HubertConfig  # holds the weights; may be wider than every subnet
+    parent: HubertConfig
+    """The net that holds the weights, which may be wider than every subnet: hubert_base, hubert_large, or keys of
+    HubertConfig."""
     embed_dim: tuple[int, ...]
+    """One choice for the whole net."""
     num_layers: tuple[int, ...]
+    """One choice; the layer rule says which layers these are."""
     num_heads: tuple[int, ...]
+    """Chosen for each kept layer."""
     ffn_ratio: tuple[float, ...]
+    """Of embed_dim, chosen for each kept layer."""
     conv_channels: tuple[int, ...] | tuple[tuple[int, ...], ...]
-    layer_rule: str = "spread"
-    ffn_rule: str = "prefix"
+    """Chosen for each convolution, or, as lists with a number for each, one choice for all of them together."""
+    layer_rule: Literal["lighthubert", "spread"] = "spread"
+    """Which layers of the parent remain: the released table for 12 layers, or evenly spread ones."""
+    ffn_rule: Literal["strided", "prefix"] = "prefix"
+    """Which FFN units of the parent remain: the first ones, or those of the released files, in blocks of embed_dim."""
     name: str = field(default="custom", compare=False)
+    """What messages call the space; the file's name."""
+
+    def __post_init__(self) -> None:
+        try:
+            super().__post_init__()
+        except Problems as error:
+            raise Problems(error.problems, f"search space {self.name}") from None
+
+    def problems(self) -> Iterator[str]:
+        return space_problems(self)
 
     def ffn_dims(self, embed_dim: int) -> tuple[int, ...]:
         return tuple(int(ratio * embed_dim) for ratio in self.ffn_ratio)
@@ -48,9 +64,6 @@ class Grid:
 def space_problems(space: Grid) -> Iterator[str]:
     """What is wrong with a space by itself."""
     parent = space.parent
-    for key, rules in {"layer_rule": LAYER_RULES, "ffn_rule": FFN_RULES}.items():
-        if getattr(space, key) not in rules:
-            yield f"{key}: must be one of {', '.join(rules)}, got {getattr(space, key)!r}"
     if space.layer_rule == "lighthubert" and (parent.num_layers != 12 or not set(space.num_layers) <= set(DROPPED)):
         yield f"layer_rule: lighthubert knows 6 to 12 of 12 layers, got {list(space.num_layers)} of {parent.num_layers}"
     limits = {

@@ -11,7 +11,6 @@ from lighthubert.elastic.subnet import Units
 from lighthubert.models import HubertConfig
 
 PARENTS = {"hubert_base": HubertConfig.base, "hubert_large": HubertConfig.large}
-LAYER_RULES, FFN_RULES = ("lighthubert", "spread"), ("strided", "prefix")
 # Layers that the released LightHuBERT leaves out of 12, 0-based, by depth.
 DROPPED: dict[int, tuple[int, ...]] = {
     12: (),

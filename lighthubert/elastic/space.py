@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from lighthubert.config import read_yaml
 from lighthubert.elastic import rules
 from lighthubert.elastic.axes import EMBED, Axis, conv, ffn, heads
-from lighthubert.elastic.grid import Grid, arch_problems, complete, space_problems
+from lighthubert.elastic.grid import Grid, arch_problems, complete
 from lighthubert.elastic.subnet import Subnet, Units
 from lighthubert.models import Arch, HubertConfig
 
@@ -25,9 +25,6 @@ class Space(Protocol):
     @property
     def parent(self) -> HubertConfig:
         """The sizes of the net that holds the weights."""
-
-    @property
-    def name(self) -> str: ...
 
     @property
     def num_archs(self) -> int: ...
@@ -51,10 +48,6 @@ class Space(Protocol):
 
 class SearchSpace(Grid):
     """Archs out of the choices of every elastic size."""
-
-    def __post_init__(self) -> None:
-        if problems := list(space_problems(self)):
-            raise ValueError(f"search space {self.name}: " + "; ".join(problems))
 
     @classmethod
     def load(cls, name: str | Path) -> SearchSpace:

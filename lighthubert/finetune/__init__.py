@@ -10,5 +10,3 @@ def load(path: str | Path) -> TaskModel:
     """The net of a fine-tuned file with its head, for evaluation. Raises CheckpointError for any other file."""
     return TaskModel.load(read(path))
 
-
-__all__ = ["TaskModel", "load"]

@@ -1,4 +1,4 @@
-"""python -m lighthubert.finetune RECIPE.yaml [key=value ...], or transcribe, or evaluate"""
+"""lighthubert finetune RECIPE.yaml [key=value ...], or transcribe, or evaluate"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
+from lighthubert.checkpoint import read
 from lighthubert.config import Recipes
 from lighthubert.data import Manifest
 from lighthubert.finetune.apply import COMMANDS, apply, describe_rates
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare(recipe: Finetune, device: torch.device) -> Work:
-    init = checkpoint.read(recipe.init)
+    init = read(recipe.init)
     dropouts = {key: value for key, value in vars(recipe.dropouts).items() if value is not None}
     hubert = Hubert(replace(init.hubert.config, **dropouts))
     hubert.load_state_dict(init.hubert.state_dict())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
+from lighthubert.checkpoint import read
 from lighthubert.data import SAMPLE_RATE, DataConfig, Manifest, load_audio
 from lighthubert.models import receptive_field
 from lighthubert.runtime.command import report_errors
@@ -27,7 +26,7 @@ def apply(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
 
     def work() -> None:
-        model = TaskModel.load(checkpoint.read(args.model))
+        model = TaskModel.load(read(args.model))
         decode = _decode(model, args)
         if args.command == "evaluate":
             labels = Labels(labelled(Manifest.read(args.manifest), model.task), model.task, model.vocabulary)
@@ -75,7 +74,7 @@ def transcribe(model: TaskModel, path: Path, decode: Decode = greedy) -> str:
         ((name, probability),) = best_classes(logits, model.vocabulary)
         return f"{path}\t{name}\t{probability:.3f}"
     (tokens,) = decode(logits, frames)
-    words = path_words(tokens, model.vocabulary, math.prod(config.conv_strides) / SAMPLE_RATE)
+    words = path_words(tokens, model.vocabulary, config.hop / SAMPLE_RATE)
     lines = [f"  {word.start:7.2f} {word.end:7.2f}  {word.word}" for word in words]
     return "\n".join([f"{path}\t{path_text(tokens, model.vocabulary)}", *lines])
 

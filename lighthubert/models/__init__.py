@@ -2,18 +2,6 @@
 
 from lighthubert.models.config import Arch, HubertConfig
 from lighthubert.models.encoder import recompute_layers
-from lighthubert.models.frontend import num_frames, receptive_field, valid_mask
+from lighthubert.models.frontend import SAMPLE_RATE, num_frames, receptive_field, valid_mask
 from lighthubert.models.hubert import Hubert, HubertOutput
 from lighthubert.models.masking import span_mask
-
-__all__ = [
-    "Arch",
-    "Hubert",
-    "HubertConfig",
-    "HubertOutput",
-    "num_frames",
-    "receptive_field",
-    "recompute_layers",
-    "span_mask",
-    "valid_mask",
-]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal
@@ -16,16 +17,19 @@ Dropout = Annotated[float, Rule("must be at least 0 and below 1", lambda x: 0 <=
 
 @dataclass(frozen=True)
 class Arch:
-    """An architecture as people and searches write it down; lists are per kept layer, conv_channels per convolution.
-
-    `layers` are the kept layers of the parent, 0-based.
-    """
+    """An architecture as people and searches write it down. A file may give ffn_ratio and num_layers too, one number
+    for all layers, and leave out what the space has no choice in."""
 
     embed_dim: int
+    """Width of the Transformer."""
     num_heads: tuple[int, ...]
+    """Of each kept layer."""
     ffn_dim: tuple[int, ...]
+    """Of each kept layer; or ffn_ratio, of embed_dim."""
     conv_channels: tuple[int, ...]
+    """Of each convolution."""
     layers: tuple[int, ...]
+    """The kept layers of the parent, 0-based; or num_layers, and the space's layer rule names them."""
 
     def __post_init__(self) -> None:
         _lists_to_tuples(self)
@@ -147,6 +151,11 @@ class HubertConfig(Checked):
     @property
     def num_layers(self) -> int:
         return len(self.num_heads)
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.conv_strides)
 
     @property
     def arch(self) -> Arch | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lighthubert.models.config import HubertConfig
 
+SAMPLE_RATE = 16_000  # Hz, of all audio that nets hear
 N = TypeVar("N")  # int, numpy array or tensor of counts
 
 

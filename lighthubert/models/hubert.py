@@ -15,7 +15,7 @@ from lighthubert.models.encoder import Encoder
 from lighthubert.models.frontend import Frontend, normalize_waveform, num_frames, receptive_field, valid_mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HubertOutput:
     """hidden_states[0] is the front-end's projection, before the positional convolution (masked frames replaced);
     hidden_states[i] is the output of layer i. All (B, T, E). lengths (B,) counts valid frames."""

@@ -4,16 +4,3 @@ from lighthubert.objectives.frames import FrameConfig, draw_mask, frame_weights
 from lighthubert.objectives.losses import DistanceConfig, distance
 from lighthubert.objectives.targets import TargetConfig, predictions, targets
 from lighthubert.objectives.units import UnitHead, UnitLabels
-
-__all__ = [
-    "DistanceConfig",
-    "FrameConfig",
-    "TargetConfig",
-    "UnitHead",
-    "UnitLabels",
-    "distance",
-    "draw_mask",
-    "frame_weights",
-    "predictions",
-    "targets",
-]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lighthubert.data import Batch
-from lighthubert.models import Hubert
+from lighthubert.data.plan import HOP
+from lighthubert.models import Hubert, num_frames
 from lighthubert.runtime.files import replacing
-
-HOP = 320  # samples per frame
 
 
 @torch.no_grad()
@@ -26,11 +25,11 @@ def layer_features(net: Hubert, waveform: Tensor, layer: int) -> Tensor:
     return net(waveform[None]).hidden_states[layer][0].float()
 
 
-def fit_kmeans(features: Sequence[np.ndarray], num_units: int, seed: int) -> np.ndarray:
+def fit_kmeans(features: Iterable[np.ndarray | Tensor], num_units: int, seed: int) -> np.ndarray:
     """Cluster the frames of several clips, each (T, D), into centres (K, D) float32; ValueError for too few frames."""
     from sklearn.cluster import MiniBatchKMeans
 
-    frames = np.concatenate(features)
+    frames = np.concatenate([np.asarray(f) for f in features])
     if len(frames) < num_units:
         raise ValueError(f"units.num_units: {num_units} units need as many frames, the clips have {len(frames)}")
     kmeans = MiniBatchKMeans(num_units, batch_size=8192, max_iter=25, n_init=3, random_state=seed)
@@ -53,7 +52,7 @@ class UnitLabels:
             self.units, self.offsets = file["units"], file["offsets"]
 
     @staticmethod
-    def write(path: Path, clips: Iterator[np.ndarray]) -> None:
+    def write(path: Path, clips: Iterable[np.ndarray]) -> None:
         """Atomic: a run that is killed meanwhile begins this file anew."""
         units = list(clips)
         offsets = np.cumsum([0, *map(len, units)])
@@ -66,7 +65,7 @@ class UnitLabels:
             self.units[self.offsets[row] : self.offsets[row + 1]][start // HOP :]
             for row, start in zip(batch.rows, batch.starts, strict=True)
         ]
-        frames = (batch.lengths - 400).div(HOP, rounding_mode="floor") + 1
+        frames = num_frames(batch.lengths)
         table = torch.full((len(rows), int(frames.max())), -100)
         for i, (row, n) in enumerate(zip(rows, frames.tolist(), strict=True)):
             table[i, : min(n, len(row))] = torch.from_numpy(row[:n].astype(np.int64))

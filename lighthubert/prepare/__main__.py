@@ -16,6 +16,7 @@ from lighthubert.prepare.mini import prepare_mini
 from lighthubert.prepare.phones import prepare_phones
 from lighthubert.prepare.report import PrepareError
 from lighthubert.prepare.slurp import prepare_slurp
+from lighthubert.runtime.command import report_errors
 
 
 def sources(value: str) -> list[str]:
@@ -38,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="lighthubert prepare",
         description="Make manifests: tables of audio files with their lengths at 16 kHz. The audio stays where it is. "
         "Every file that cannot be used is named with the reason.",
-        epilog="Exit codes: 0 a manifest was written, 1 none was (the message says why), 2 wrong arguments.",
+        epilog="Exit codes: 0 a manifest was written, 2 none was (the message says why).",
     )
     jobs = argparse.ArgumentParser(add_help=False)
     jobs.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="threads (default: one a core)")
@@ -89,15 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (PrepareError, ManifestError) as error:
-        print(f"lighthubert prepare: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lighthubert prepare: stopped", file=sys.stderr)
-        return 130
-    return 0
+    return report_errors(lambda: arguments.run(arguments), (PrepareError, ManifestError))
 
 
 if __name__ == "__main__":

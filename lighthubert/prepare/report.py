@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from lighthubert.data import SAMPLE_RATE, AudioError
+from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class PrepareError(Exception):
+class PrepareError(UserError):
     """Nothing could be prepared; the message says why."""
 
 
@@ -21,11 +23,6 @@ def each(
     items: Sequence[Item], work: Callable[[Item], Result], name: Callable[[Item], object], jobs: int, title: str
 ) -> Iterator[tuple[Item, Result]]:
     """Do `work` on every item in `jobs` threads, in order; items that raise AudioError are named and left out."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-
     def attempt(item: Item) -> Result | AudioError:
         try:
             return work(item)
@@ -34,10 +31,9 @@ def each(
 
     pool = ThreadPoolExecutor(jobs)
     try:
-        results = track(pool.map(attempt, items), title, total=len(items), console=console)
-        for item, result in zip(items, results, strict=True):
+        for item, result in zip(track(items, title, "file"), pool.map(attempt, items), strict=True):
             if isinstance(result, AudioError):
-                console.print(f"skipped {name(item)}: {result.reason}", markup=False)
+                print(f"skipped {name(item)}: {result.reason}", file=sys.stderr)
             else:
                 yield item, result
     finally:

@@ -1,4 +1,4 @@
-"""python -m lighthubert.pretrain RECIPE.yaml [key=value ...]"""
+"""lighthubert pretrain RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
-from lighthubert.checkpoint import save
+from lighthubert.checkpoint import read, save
 from lighthubert.config import Recipes
 from lighthubert.data import Manifest
 from lighthubert.models import Hubert
@@ -64,7 +63,7 @@ def distill(recipe: Distill, device: torch.device) -> Work:
 
 def units(recipe: Units, device: torch.device) -> Work:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
-    files = {name: checkpoint.read(name) for name in {recipe.init, recipe.units.source} - {"random", "mfcc"}}
+    files = {name: read(name) for name in {recipe.init, recipe.units.source} - {"random", "mfcc"}}
     init, source = files.get(recipe.init), files.get(recipe.units.source)
     check_layer(recipe.units, source)
     torch.manual_seed(recipe.seed)

@@ -8,8 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
-from lighthubert import checkpoint
-from lighthubert.checkpoint import Loaded
+from lighthubert.checkpoint import Loaded, read
 from lighthubert.elastic import EMBED, Axis, OneArch, SearchSpace, Space, Subnet, Supernet, conv, ffn, heads, select
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.rules import kept_layers
@@ -25,10 +24,10 @@ logger = logging.getLogger("lighthubert")
 
 
 def start(recipe: Distill) -> tuple[Loaded, Supernet, HubertConfig | None]:
-    """The teacher's file; the supernet with the weights that it starts from; where its space is that of a single net, this
-    net's config, which says which layers of which parent it has. Each file is read once."""
+    """The teacher's file; the supernet with the weights that it starts from; where its space is that of a single net,
+    this net's config, which says which layers of which parent it has. Each file is read once."""
     names = [recipe.teacher, *(name for name in (recipe.init, recipe.head) if name not in ("random", "teacher", None))]
-    files = {name: checkpoint.read(name) for name in dict.fromkeys(names)}
+    files = {name: read(name) for name in dict.fromkeys(names)}
     teacher, init = files[recipe.teacher], files.get(recipe.init, recipe.init)
     space = space_of(recipe.space, init)
     recipe.target.check(teacher.hubert.config, space.parent)

@@ -16,6 +16,7 @@ from lighthubert.elastic import OneArch, Supernet
 from lighthubert.models import Arch
 from lighthubert.pretrain.distill import eval_archs, outputs_agree
 from lighthubert.pretrain.plots import stages
+from lighthubert.runtime import tables
 
 COMPARABLE = ("teacher", "space", "valid_manifest", "target", "distance")  # what a held-out loss depends on
 
@@ -65,18 +66,11 @@ def describe(supernet: Supernet, name: str, arch: Arch, moments: dict[str, dict[
 
 
 def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Held-out loss, clean speech")
-    for heading in ("arch", "M parameters", "GMACs / 10 s", *columns):
-        table.add_column(heading, justify="left" if heading == "arch" else "right")
+    cells = []
     for row in sorted(rows, key=lambda row: -row["params"]):
         losses = ("-" if row[column] is None else f"{row[column]:.3f}" for column in columns)
-        table.add_row(row["name"], f"{row['params'] / 1e6:.2f}", f"{row['macs'] / 1e9:.2f}", *losses)
-    console = Console()
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
-    console.print(table)
+        cells.append([row["name"], f"{row['params'] / 1e6:.2f}", f"{row['macs'] / 1e9:.2f}", *losses])
+    tables.print_table("Held-out loss, clean speech", ["arch", "M parameters", "GMACs / 10 s", *columns], cells)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,10 @@ def make_units(config: UnitConfig, source: Loaded | None, clips: Mapping[str, Ma
         table = torch.from_numpy(file["centres"])
     for name, manifest in clips.items():
         path = folder / f"{name}.npz"
-        if ranks.on_first(lambda path=path: not path.exists()):  # type: ignore[misc]
-            rows = list(range(len(manifest)))
-            units = features.of(manifest, rows, f"units of {name} clips", lambda frames: assign(frames, table))
-            none = np.zeros(0, dtype=np.uint16)
-            ranks.on_first(lambda p=path, u=units: UnitLabels.write(p, (none if x is None else x for x in u)))  # type: ignore[misc]
+        if not ranks.on_first(path.exists):
+            rows, none = range(len(manifest)), np.zeros(0, dtype=np.uint16)
+            shares = features.of(manifest, rows, f"units of {name} clips", partial(assign, centres=table))
+            ranks.on_first(partial(UnitLabels.write, path, [none if units is None else units for units in shares]))
     return {name: UnitLabels(folder / f"{name}.npz") for name in clips}
 
 

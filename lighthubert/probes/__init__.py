@@ -4,19 +4,3 @@ from lighthubert.probes.clips import KINDS, PROBES, Probe, load_probe, make_prob
 from lighthubert.probes.features import Represent, hidden_states, mfcc_frames
 from lighthubert.probes.probe import run_probe, score
 from lighthubert.probes.scores import Score
-
-__all__ = [
-    "KINDS",
-    "PROBES",
-    "Probe",
-    "Represent",
-    "Score",
-    "hidden_states",
-    "load_probe",
-    "make_probe",
-    "mfcc_frames",
-    "phones",
-    "run_probe",
-    "score",
-    "utterances",
-]

@@ -1,4 +1,4 @@
-"""python -m lighthubert.prune RECIPE.yaml [key=value ...]"""
+"""lighthubert prune RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lighthubert import checkpoint
+from lighthubert.checkpoint import read
 from lighthubert.config import Recipes
 from lighthubert.data import Manifest, eval_batches
 from lighthubert.prune.constraint import check_budgets
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def prepare(recipe: Prune, device: torch.device) -> Work:
     train, valid = Manifest.read(recipe.train_manifest), Manifest.read(recipe.valid_manifest)
-    init = checkpoint.read(recipe.init)
+    init = read(recipe.init)
     net = copy.deepcopy(init.hubert)  # the report needs the weights as they were
     tuned = TaskModel.load(init) if init.task is not None else None
     content: dict[str, Any]
@@ -50,7 +50,7 @@ def prepare(recipe: Prune, device: torch.device) -> Work:
         train, valid, tuned, content = task.train.clips, task.valid.clips, task.model, task.content
     elif recipe.distill is not None:
         name = recipe.distill.teacher
-        teacher = init if name == recipe.init else checkpoint.read(name)
+        teacher = init if name == recipe.init else read(name)
         content = {"init_weights": init.digest, "teacher_weights": teacher.digest}
         criterion = Distil(teacher.hubert.to(device), net.config, recipe.distill, valid, recipe.data)
     constraints = recipe.sparsity.constraints

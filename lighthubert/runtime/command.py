@@ -94,14 +94,16 @@ class _Inside(Exception):
         return f"{type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
 
 
-def report_errors(command: Callable[[], int | None]) -> int:
+def report_errors(
+    command: Callable[[], int | None], mendable: tuple[type[Exception], ...] = (ValueError, OSError, ImportError)
+) -> int:
     """Run a command and give its exit code. Errors that a user can mend are one line on stderr."""
     try:
         return command() or 0
     except _Inside as error:
         _say(f"error: {error}")
         return error.code
-    except (ValueError, OSError, ImportError) as error:
+    except mendable as error:
         _say(f"error: {error}")
         return 2
     except KeyboardInterrupt:

@@ -11,7 +11,6 @@ from pathlib import Path
 from lighthubert.runtime import ranks
 from lighthubert.runtime.errors import StateError
 
-PARTS = ".*.part"  # what a process that was killed while it wrote leaves behind
 # Reader processes of a killed run keep its lock until they notice, after up to 5 seconds.
 LOCK_SECONDS = 10.0
 
@@ -76,6 +75,8 @@ def locked(run_dir: Path) -> Iterator[None]:
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:
             raise StateError(f"{run_dir}: another process trains in this folder (it holds {lock.lock_file})") from error
+        for part in run_dir.rglob(".*.part"):  # of a process that was killed while it wrote
+            part.unlink()
 
     ranks.on_first(acquire)
     try:

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def new_figure(columns: int = 1) -> tuple[Figure, list[Any]]:
-    """A figure that is never shown in a window, and its axes side by side."""
+def new_figure(columns: int = 1, width: float = 6.4, height: float = 4.4) -> tuple[Figure, list[Any]]:
+    """A figure that is never shown in a window, and its panels side by side, each `width` x `height` inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4 * columns, 4.4), layout="constrained")
+    figure = Figure(figsize=(width * columns, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for ax in axes:
         ax.grid(alpha=0.3)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from lighthubert.search.run import Found
 
 
-def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hubert], float], *,
-           evaluations: int = 1000, population: int = 20, seed: int = 1,
-           latency: Latency | None = None) -> Found:  # fmt: skip
+def find(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hubert], float], *,
+         evaluations: int = 1000, population: int = 20, seed: int = 1,
+         latency: Latency | None = None) -> Found:  # fmt: skip
     """The best subnets of a supernet under a budget, by constrained evolution and without retraining.
 
     budget: cost -> at most so much; params, macs (of 10 s), superb_macs, megabytes (of a float16 file), milliseconds.
@@ -22,15 +22,14 @@ def search(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Hub
     evaluations: how many archs evolution may score; random search scores as many beside it.
     latency: what milliseconds are, which archs then have beside their other costs. None: for a budget in milliseconds,
     those of 10 s in fp32 on a thread of this machine, which is measured the first time.
-    Raises ValueError for a budget that no subnet keeps to. `python -m lighthubert.search` does the same on files,
-    in several processes, and resumes.
+    Raises ValueError for a budget that no subnet keeps to. `lighthubert search` does the same on files, in several
+    processes, and resumes.
     """
     from lighthubert.cost import Latency
-    from lighthubert.search.run import search as run
-    from lighthubert.search.run import space_of
+    from lighthubert.search.run import search, space_of
 
     space = space_of(supernet)
     if "milliseconds" in budget and latency is None:
         latency = Latency.here(space)
-    return run(space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
-               population=population, seed=seed, latency=latency)  # fmt: skip
+    return search(space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
+                  population=population, seed=seed, latency=latency)  # fmt: skip

@@ -1,4 +1,4 @@
-"""python -m lighthubert.search RECIPE.yaml [key=value ...]"""
+"""lighthubert search RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lighthubert import checkpoint
-from lighthubert.checkpoint import Loaded
+from lighthubert.checkpoint import Loaded, read
 from lighthubert.config import Recipes, write_yaml
 from lighthubert.cost import Conditions, Latency
 from lighthubert.data import Manifest
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare(recipe: Search, device: torch.device) -> Work:
-    file = checkpoint.read(recipe.supernet)
+    file = read(recipe.supernet)
     supernet = file.supernet("there is nothing to search").to(device)
     if set(recipe.budget) - {"milliseconds"}:  # what is known without a measurement
         limits = {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"}
@@ -90,7 +89,7 @@ def loss_on(recipe: Search, file: Loaded, supernet: Supernet) -> ScoreOn:
     name = recipe.teacher or str((file.predicts or {}).get("teacher", ""))
     if not name:
         raise ValueError(f"{file.path}: does not say what its teacher is; give teacher=FILE")
-    teacher = (file if name == file.path else checkpoint.read(name)).hubert
+    teacher = (file if name == file.path else read(name)).hubert
 
     def score_on(manifest: str, report: bool) -> HeldOutLoss:
         seconds = recipe.test_seconds if report else recipe.seconds

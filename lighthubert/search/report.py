@@ -11,6 +11,8 @@ import numpy as np
 from lighthubert.config import write_yaml
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch, Hubert
+from lighthubert.runtime import tables
+from lighthubert.runtime.plots import new_figure
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
 
@@ -42,25 +44,13 @@ def report(found: Found, run_dir: Path, name: str, supernet: Supernet, test: Cal
 
 
 def print_table(found: Found, named: Mapping[str, Scored], name: str, tested: Mapping[str, float]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     limits = ", ".join(f"{UNITS[c][1]} at most {limit / UNITS[c][0]:g}" for c, limit in found.budget.items())
-    table = Table(title=limits)
-    costs = list(found.best.costs)
-    for heading in (
-        "",
-        *(UNITS[cost][1] for cost in costs),
-        f"{name}, searched",
-        *([f"{name}, test"] if tested else []),
-    ):
-        table.add_column(heading, justify="right" if heading else "left")
+    costs, test = list(found.best.costs), [f"{name}, test"] if tested else []
+    rows = []
     for row, scored in named.items():
         values = [f"{scored.costs[cost] / UNITS[cost][0]:.3f}" for cost in costs]
-        table.add_row(row, *values, f"{scored.score:.4f}", *([f"{tested[row]:.4f}"] if tested else []))
-    console = Console()
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
-    console.print(table)
+        rows.append([row, *values, f"{scored.score:.4f}", *([f"{tested[row]:.4f}"] if tested else [])])
+    tables.print_table(limits, ["", *(UNITS[cost][1] for cost in costs), f"{name}, searched", *test], rows)
     if not tested:
         print("No test_manifest: the scores are of the clips that were searched on, and flatter what was searched.")
 
@@ -72,11 +62,9 @@ def axes(found: Found) -> list[str]:
 
 def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
     """Score against each cost: all scored archs, the front, and the rows of the table."""
-    from lighthubert.runtime.plots import Figure
-
     costs = axes(found)
-    figure = Figure(figsize=(5.6 * len(costs), 4.4), layout="constrained")
-    for ax, cost in zip(figure.subplots(1, len(costs), squeeze=False)[0], costs, strict=True):
+    figure, panels = new_figure(len(costs), width=5.6)
+    for ax, cost in zip(panels, costs, strict=True):
         unit, label = UNITS[cost]
         for origin, colour in (("random", "tab:gray"), ("evolution", "tab:blue")):
             rows = [row for row in found.scored if row.origin == origin]
@@ -90,19 +78,15 @@ def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
         if cost in found.budget:
             ax.axvline(found.budget[cost] / unit, color="black", lw=1, ls=":")
         ax.set(xlabel=label, ylabel=name)
-        ax.grid(alpha=0.3)
-        ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize="small")
+    panels[-1].legend(fontsize="small")
     return figure
 
 
 def widths(space: SearchSpace, front: Sequence[Scored]) -> Figure:
     """What the archs of a front have in common: each width as a share of the largest one, the cheapest arch left."""
-    from lighthubert.runtime.plots import Figure
-
     rows, labels = _shares(space, [row.arch for row in front])
-    figure = Figure(figsize=(max(6.4, 0.12 * len(front) + 3), 0.24 * len(labels) + 1.6), layout="constrained")
-    ax = figure.subplots()
+    figure, (ax,) = new_figure(width=max(6.4, 0.12 * len(front) + 3), height=0.24 * len(labels) + 1.6)
+    ax.grid(False)
     image = ax.imshow(rows, aspect="auto", interpolation="nearest", vmin=0, vmax=1, cmap="viridis")
     ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="archs of the front, from the cheapest", xticks=[])
     figure.colorbar(image, label="share of the space's largest; blank: no such layer")

@@ -11,7 +11,7 @@ import torch
 from lighthubert.checkpoint import digest
 from lighthubert.data import BadDataError, DataConfig, Manifest, eval_batches, stream
 from lighthubert.elastic import Supernet
-from lighthubert.models import Hubert, valid_mask
+from lighthubert.models import SAMPLE_RATE, Hubert, valid_mask
 from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
 from lighthubert.probes import make_probe, score
 from lighthubert.runtime.files import sha256
@@ -102,5 +102,5 @@ def draw_clips(manifest: Manifest, seconds: float, data: DataConfig) -> Manifest
     order = order[samples[order] >= data.min_clip_samples]
     if not len(order):
         raise BadDataError(f"{manifest.path}: no clip is as long as data.min_clip_seconds, {data.min_clip_seconds:g} s")
-    count = int((samples[order].cumsum() < seconds * 16000).sum()) + 1
+    count = int((samples[order].cumsum() < seconds * SAMPLE_RATE).sum()) + 1
     return manifest.take(sorted(order[:count].tolist()))

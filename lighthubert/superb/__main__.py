@@ -1,4 +1,4 @@
-"""python -m lighthubert.superb -m train -k CHECKPOINT -d TASK ...: s3prl's runner, our nets among its upstreams."""
+"""lighthubert superb -m train -k CHECKPOINT -d TASK ...: s3prl's runner, our nets among its upstreams."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from pathlib import Path
 
 import torch
 
+from lighthubert.runtime.command import report_errors
+from lighthubert.runtime.errors import UserError
 from lighthubert.superb import submit, sweep
-from lighthubert.superb.corpora import CorpusError, watched
-from lighthubert.superb.package import CHECKOUT, LaunchError, find_s3prl, missing, opened
+from lighthubert.superb.package import CHECKOUT, LaunchError, absolute, call, find_s3prl, opened, options
 from lighthubert.superb.upstream import UpstreamError, lighthubert
 
 ABOUT = """\
 Train and evaluate a SUPERB task on a frozen net, with s3prl's own runner and tasks.
 
-  python -m lighthubert.superb -m train -k subnet.safetensors -d speech_commands -c ks.yaml -p runs/ks
-  python -m lighthubert.superb -m evaluate -e runs/ks/dev-best.ckpt
-  python -m lighthubert.superb sweep RECIPE.yaml [key=value ...]     many nets, many tasks (sweep --help)
-  python -m lighthubert.superb submit RUN_DIR                        pack a sweep's predictions (submit --help)
+  lighthubert superb -m train -k subnet.safetensors -d speech_commands -c ks.yaml -p runs/ks
+  lighthubert superb -m evaluate -e runs/ks/dev-best.ckpt
+  lighthubert superb sweep RECIPE.yaml [key=value ...]     many nets, many tasks (sweep --help)
+  lighthubert superb submit RUN_DIR                        pack a sweep's predictions (submit --help)
 
 -k is any file that lighthubert.load reads; of a supernet, --arch says which subnet. All other arguments are those of
 s3prl's run_downstream (-m, -d, -p, -o, -t, -s, -l, -f, ...). s3prl is the installed package, or the git checkout that
@@ -36,23 +37,26 @@ def main(argv: list[str] | None = None) -> int:
     if words[:1] == ["submit"]:
         return submit.main(words[1:])
     args, rest = _parser().parse_known_args(words)
+    return report_errors(lambda: run(args, rest), (UserError,))
+
+
+def run(args: argparse.Namespace, rest: list[str]) -> None:
+    """Hand over to s3prl's runner."""
+    words = [*rest, *command(args, find_s3prl(os.environ.get("S3PRL_ROOT")))]
     try:
-        package = find_s3prl(os.environ.get("S3PRL_ROOT"))
-        run([*rest, *command(args, package)])
-    except (LaunchError, UpstreamError, CorpusError) as error:
-        named = " (so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another)"
-        print(f"error: {error}{named if args.past_exp and isinstance(error, UpstreamError) else ''}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"error: {missing(error)}", file=sys.stderr)
-        return 2
-    return 0
+        with opened() as s3prl:
+            call(s3prl, words)
+    except UpstreamError as error:
+        if not args.past_exp:
+            raise
+        named = "so says the task's checkpoint; -o \"args.upstream_ckpt='FILE'\" names another"
+        raise UpstreamError(f"{error} ({named})") from error
 
 
 def _parser() -> argparse.ArgumentParser:
     """The arguments that we look at. Their names are s3prl's, but for --arch, which is its -g."""
     parser = argparse.ArgumentParser(
-        prog="python -m lighthubert.superb",
+        prog="lighthubert superb",
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -87,28 +91,8 @@ def command(args: argparse.Namespace, package: Path) -> list[str]:
         raise LaunchError(f"-e {args.past_exp}: no such file or folder")
     if config is not None and not Path(config).is_file():
         raise LaunchError(f"-c {config}: no such file")
-    values = {
-        "-u": args.upstream,
-        "-k": absolute(args.upstream_ckpt),
-        "-g": absolute(arch),
-        "-d": args.downstream,
-        "-c": config,
-        "-e": args.past_exp,
-        "--device": args.device,
-    }
-    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
-
-
-def absolute(path: str | None) -> str | None:
-    """A task's checkpoint remembers the name of the net's file: one that holds in any folder. Other names stay."""
-    return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
-
-
-def run(arguments: list[str]) -> None:
-    """Hand over to s3prl's runner, which reads sys.argv."""
-    with opened() as s3prl, watched(s3prl):
-        sys.argv = ["python -m lighthubert.superb", *arguments]
-        s3prl.main()
+    return options({"-u": args.upstream, "-k": absolute(args.upstream_ckpt), "-g": absolute(arch),
+                    "-d": args.downstream, "-c": config, "-e": args.past_exp, "--device": args.device})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -19,109 +19,65 @@ class Metric(NamedTuple):
 class Benchmark(NamedTuple):
     """One task.
 
-    downstream, settings: a folder of s3prl/downstream, and its YAML file. split: what is evaluated. checkpoint: what
-    is evaluated of a training; of several that fit the pattern, all, and the best one counts (s3prl's rule for
-    speaker verification). corpus: settings below downstream_expert that name files which must exist. prediction: what
-    evaluation leaves behind; packed: its place in a submission, FOLD for the fold.
+    downstream, settings: a folder of s3prl/downstream, and its YAML file. corpus: settings below downstream_expert that
+    name files which must exist. prediction: what evaluation leaves behind; packed: its place in a submission, FOLD for
+    the fold. split: what is evaluated. checkpoint: what is evaluated of a training; of several that fit the pattern,
+    all, and the best one counts (s3prl's rule for speaker verification).
     """
 
     downstream: str
-    settings: str
     metrics: tuple[Metric, ...]
     corpus: tuple[str, ...]
     prediction: str
     packed: str
+    settings: str = "config.yaml"
     split: str = "test"
     checkpoint: str = "dev-best.ckpt"
 
 
-def accuracy() -> tuple[Metric, ...]:
-    return (Metric("acc", "acc", 100, True),)
-
-
+ACCURACY = (Metric("acc", "acc", 100, True),)
 BENCHMARK = {
     "PR": Benchmark(
-        "ctc",
-        "libriphone.yaml",
-        (Metric("per", "PER", 100, False),),
-        ("corpus.path", "text.vocab_file"),
-        "test-hyp.ark",
-        "pr_public/predict.ark",
+        "ctc", (Metric("per", "PER", 100, False),), ("corpus.path", "text.vocab_file"),
+        "test-hyp.ark", "pr_public/predict.ark", settings="libriphone.yaml",
     ),
     "ASR": Benchmark(
-        "asr",
-        "config.yaml",
-        (Metric("wer", "WER", 1, False),),
-        ("datarc.libri_root", "datarc.bucket_file", "datarc.dict_path"),
-        "test-clean-noLM-hyp.ark",
-        "asr_public/predict.ark",
-        split="test-clean",
-        checkpoint="dev-clean-best.ckpt",
+        "asr", (Metric("wer", "WER", 1, False),), ("datarc.libri_root", "datarc.bucket_file", "datarc.dict_path"),
+        "test-clean-noLM-hyp.ark", "asr_public/predict.ark", split="test-clean", checkpoint="dev-clean-best.ckpt",
     ),
     "KS": Benchmark(
-        "speech_commands",
-        "config.yaml",
-        accuracy(),
-        ("datarc.speech_commands_root", "datarc.speech_commands_test_root"),
-        "test_predict.txt",
-        "ks_public/predict.txt",
+        "speech_commands", ACCURACY, ("datarc.speech_commands_root", "datarc.speech_commands_test_root"),
+        "test_predict.txt", "ks_public/predict.txt",
     ),
     "QbE": Benchmark(  # its metric comes from NIST's program
-        "quesst14_dtw",
-        "config.yaml",
-        (),
-        ("datarc.dataset_root",),
-        "benchmark.stdlist.xml",
-        "qbe_public/benchmark.stdlist.xml",
+        "quesst14_dtw", (), ("datarc.dataset_root",),
+        "benchmark.stdlist.xml", "qbe_public/benchmark.stdlist.xml",
     ),
     "SID": Benchmark(
-        "voxceleb1",
-        "config.yaml",
-        accuracy(),
-        ("datarc.file_path", "datarc.meta_data"),
-        "test_predict.txt",
-        "sid_public/predict.txt",
+        "voxceleb1", ACCURACY, ("datarc.file_path", "datarc.meta_data"),
+        "test_predict.txt", "sid_public/predict.txt",
     ),
     "ASV": Benchmark(
-        "sv_voxceleb1",
-        "config.yaml",
-        (Metric("EER", "EER", 100, False),),
+        "sv_voxceleb1", (Metric("EER", "EER", 100, False),),
         ("datarc.file_path", "datarc.train_meta_data", "datarc.dev_meta_data", "datarc.test_meta_data"),
-        "test_predict.txt",
-        "sv_public/predict.txt",
-        checkpoint="states-*.ckpt",
+        "test_predict.txt", "sv_public/predict.txt", checkpoint="states-*.ckpt",
     ),
     "SD": Benchmark(  # of frames; the leaderboard's comes from another program, dscore
-        "diarization",
-        "config.yaml",
-        (Metric("der", "DER", 100, False),),
+        "diarization", (Metric("der", "DER", 100, False),),
         ("loaderrc.train_dir", "loaderrc.dev_dir", "loaderrc.test_dir"),
-        "scoring/predictions",
-        "sd_public/scoring/predictions",
-        checkpoint="best-states-dev.ckpt",
+        "scoring/predictions", "sd_public/scoring/predictions", checkpoint="best-states-dev.ckpt",
     ),
     "IC": Benchmark(
-        "fluent_commands",
-        "config.yaml",
-        accuracy(),
-        ("datarc.file_path",),
-        "test_predict.csv",
-        "ic_public/predict.csv",
+        "fluent_commands", ACCURACY, ("datarc.file_path",),
+        "test_predict.csv", "ic_public/predict.csv",
     ),
     "SF": Benchmark(
-        "ctc",
-        "snips.yaml",
-        (Metric("slot_type_f1", "F1", 100, True), Metric("slot_value_cer", "CER", 100, False)),
+        "ctc", (Metric("slot_type_f1", "F1", 100, True), Metric("slot_value_cer", "CER", 100, False)),
         ("corpus.path", "text.vocab_file", "text.slots_file"),
-        "test-hyp.ark",
-        "sf_public/predict.ark",
+        "test-hyp.ark", "sf_public/predict.ark", settings="snips.yaml",
     ),
     "ER": Benchmark(
-        "emotion",
-        "config.yaml",
-        accuracy(),
-        ("datarc.root", "datarc.meta_data"),
-        "test_FOLD_predict.txt",
-        "er_FOLD_public/predict.txt",
+        "emotion", ACCURACY, ("datarc.root", "datarc.meta_data"),
+        "test_FOLD_predict.txt", "er_FOLD_public/predict.txt",
     ),
-}
+}  # fmt: skip

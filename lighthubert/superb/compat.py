@@ -42,7 +42,7 @@ class Patch(NamedTuple):
 @contextlib.contextmanager
 def patched() -> Iterator[list[Patch]]:
     """Make the patches that this installation needs, for as long as the context lasts; gives them."""
-    patches = [*_torchaudio(), *_catalyst(), *_cuda()]
+    patches = _needed()
     with contextlib.ExitStack() as undo:
         # torch.load reads plain data only since 2.6; s3prl's checkpoints of a task hold its arguments as a Namespace.
         undo.enter_context(torch.serialization.safe_globals([Namespace]))
@@ -61,50 +61,36 @@ def _set(owner: Any, name: str, value: Any) -> None:
     delattr(owner, name) if value is None else setattr(owner, name, value)
 
 
-def _torchaudio() -> list[Patch]:
+def _needed() -> list[Patch]:
     patches = []
     if not hasattr(torchaudio, "set_audio_backend"):
         reason = "removed in torchaudio 2.9; called at the import of one upstream and by the runner"
-        patches.append(Patch(torchaudio, "set_audio_backend", _ignore, reason))
+        patches.append(Patch(torchaudio, "set_audio_backend", lambda *_: None, reason))
     if not hasattr(torchaudio, "info") and not _can_import("torchcodec"):  # 2.9 has lost its own decoders
         reason = "hands files to torchcodec since torchaudio 2.9, which is not usable here"
         patches.append(Patch(torchaudio, "load", load, reason))
     if find_spec("torchaudio.sox_effects") is None:
         reason = "removed in torchaudio 2.9; imported by keyword spotting, speaker verification, spoken term detection"
-        module = ModuleType("torchaudio.sox_effects")
-        module.__dict__.update(apply_effects_file=apply_effects_file, apply_effects_tensor=apply_effects_tensor)
-        patches.append(Patch(None, module.__name__, module, reason))
+        contents = {"apply_effects_file": apply_effects_file, "apply_effects_tensor": apply_effects_tensor}
+        patches.append(_module("torchaudio.sox_effects", contents, reason))
+    if find_spec("catalyst") is None:
+        reason = "imported by keyword spotting for runs on many GPUs only; not maintained any more"
+        patches += [_module("catalyst", {}, reason), _module("catalyst.data", {}, reason)]
+        patches.append(_module("catalyst.data.sampler", {"DistributedSamplerWrapper": _no_catalyst}, reason))
+    if not torch.cuda.is_available():
+        reason = "speaker verification moves its masks to CUDA whatever --device says"
+        patches.append(Patch(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor, reason))
     return patches
 
 
-def _catalyst() -> list[Patch]:
-    if find_spec("catalyst") is not None:
-        return []
-    reason = "imported by keyword spotting for runs on many GPUs only; not maintained any more"
-    names = ("catalyst", "catalyst.data", "catalyst.data.sampler")
-    modules = [ModuleType(name) for name in names]
-    modules[-1].__dict__["DistributedSamplerWrapper"] = _NoCatalyst
-    return [Patch(None, module.__name__, module, reason) for module in modules]
+def _module(name: str, contents: dict[str, Any], reason: str) -> Patch:
+    module = ModuleType(name)
+    module.__dict__.update(contents)
+    return Patch(None, name, module, reason)
 
 
-def _cuda() -> list[Patch]:
-    if torch.cuda.is_available():
-        return []
-    reason = "speaker verification moves its masks to CUDA whatever --device says"
-    return [Patch(torch.Tensor, "cuda", _stay, reason)]
-
-
-class _NoCatalyst:
-    def __init__(self, *_: Any, **__: Any) -> None:
-        raise ImportError("keyword spotting on many GPUs needs catalyst, which is not installed")
-
-
-def _ignore(*_: Any) -> None:
-    """In place of a setting that has no effect any more."""
-
-
-def _stay(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
-    return tensor
+def _no_catalyst(*_: Any, **__: Any) -> None:
+    raise ImportError("keyword spotting on many GPUs needs catalyst, which is not installed")
 
 
 def _can_import(name: str) -> bool:

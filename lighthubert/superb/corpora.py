@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lighthubert.data import AudioError
+from lighthubert.runtime.errors import UserError
+from lighthubert.superb.benchmark import BENCHMARK
 
 EXPERT = "config.downstream_expert"
 # The benchmark's ten tasks need every file that their settings name. Those of other tasks may be theirs to write.
-TASKS = {"speech_commands", "fluent_commands", "voxceleb1", "sv_voxceleb1", "asr", "ctc", "emotion", "diarization"}
-TASKS |= {"quesst14_dtw"}
+TASKS = {benchmark.downstream for benchmark in BENCHMARK.values()}
 
 
-class CorpusError(ValueError):
+class CorpusError(UserError):
     """A file of a task's data that is missing or cannot be read."""
 
 
@@ -48,15 +49,15 @@ def watched(runner: Any) -> Iterator[None]:
 
 def paths(settings: Mapping[str, Any], key: str = EXPERT) -> dict[str, list[str]]:
     """Every setting that names files or folders, by its whole key. A text with a slash does."""
-    found: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
             if value.get("decoder_type", "kenlm") == "kenlm":  # a language model that is not used need not be there
-                found |= paths(value, f"{key}.{name}")
+                named |= paths(value, f"{key}.{name}")
         else:
             names = [text for text in (value if isinstance(value, list) else [value]) if "/" in str(text)]
-            found |= {f"{key}.{name}": names} if names else {}
-    return found
+            named |= {f"{key}.{name}": names} if names else {}
+    return named
 
 
 def check(named: Mapping[str, list[str]]) -> None:

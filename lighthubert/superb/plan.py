@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,31 @@ from lighthubert.checkpoint import Loaded, digest, read
 from lighthubert.config import read_yaml, write_yaml
 from lighthubert.runtime.files import write_text
 from lighthubert.runtime.fingerprint import fingerprint, require_same
-from lighthubert.superb.benchmark import BENCHMARK, FOLDS, Benchmark
-from lighthubert.superb.package import CHECKOUT, LaunchError
-from lighthubert.superb.recipe import Sweep, TaskConfig
-from lighthubert.superb.upstream import UpstreamError, chosen, upstream_errors
+from lighthubert.schema import parse
+from lighthubert.superb.benchmark import BENCHMARK, FOLDS
+from lighthubert.superb.package import CHECKOUT, LaunchError, absolute
+from lighthubert.superb.recipe import SuperbTask, Sweep
+from lighthubert.superb.upstream import chosen
 
 OPEN_SECTIONS = ("optimizer", "scheduler", "specaug")  # s3prl hands their keys on to whatever they name
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A net as a worker loads it. arch: a file, for a subnet; params, macs: of all that is evaluated, as the SUPERB
-    challenge counts them; None for s3prl's own upstreams."""
+    """A net as a worker loads it. checkpoint: a file, or a name that s3prl knows; arch: of a subnet; weights: their
+    digest; params, macs: of all that is evaluated, as the SUPERB challenge counts them; None for s3prl's upstreams."""
 
     upstream: str
-    checkpoint: str | None
-    arch: str | None
-    weights: str | None
-    params: int | None
-    macs: int | None
+    checkpoint: str | None = None
+    arch: dict[str, Any] | None = None
+    weights: str | None = None
+    params: int | None = None
+    macs: int | None = None
 
 
 @dataclass(frozen=True)
-class Job:
-    """One task, or one fold of it, on one net. folder: all that it writes. lists: what s3prl keeps between jobs."""
+class Evaluation:
+    """A job: one task, or one fold of it, on one net. settings: s3prl's, of the task."""
 
     net: str
     task: str
@@ -49,16 +49,20 @@ class Job:
     layer: int | None
     seed: int
     device: str
-    folder: Path
-    lists: Path
+    run_dir: str
 
     @property
     def name(self) -> str:
         return f"{self.task}{f' {self.fold}' if self.fold else ''} of {self.net}"
 
     @property
-    def benchmark(self) -> Benchmark:
-        return BENCHMARK[self.task]
+    def folder(self) -> Path:
+        """Holds all that the job writes."""
+        return Path(self.run_dir, "jobs", self.net, self.task, self.fold or "")
+
+    @property
+    def arch_file(self) -> Path | None:
+        return None if self.candidate.arch is None else self.folder / "arch.yaml"
 
     def identity(self) -> dict[str, str]:
         """What its result depends on; the file's name is not among it."""
@@ -67,79 +71,79 @@ class Job:
         return fingerprint({"net": what, "set": self.settings, "split": self.split, "layer": self.layer,
                             "seed": self.seed})  # fmt: skip
 
+    def check(self) -> None:
+        """StateError if its folder is of something else."""
+        if (self.folder / "job.json").is_file():
+            require_same(self.folder, read_job(self.folder).identity(), self.identity())
 
-def plan(recipe: Sweep, package: Path) -> list[Job]:
-    """All jobs, nets in the order of the recipe within each task. Raises ValueError that lists everything wrong.
+    def write(self) -> None:
+        """Make its folder, with all that a worker and s3prl need to know."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.folder / "settings.yaml", self.settings)
+        if self.arch_file:
+            write_yaml(self.arch_file, self.candidate.arch)
+        write_text(self.folder / "job.json", json.dumps(asdict(self), indent=1) + "\n")
 
-    package: s3prl's folder. Writes run_dir/nets (archs as files) and, for new jobs, what they are of.
+
+def read_job(folder: Path) -> Evaluation:
+    """The job of a folder."""
+    return parse(Evaluation, json.loads((folder / "job.json").read_text(encoding="utf-8")), str(folder))
+
+
+def plan(recipe: Sweep, package: Path) -> list[Evaluation]:
+    """All jobs, nets in the order of the recipe within each task; nothing is written. package: s3prl's folder.
+
+    Raises ValueError that lists everything wrong.
     """
     problems: list[str] = []
-    run_dir = Path(recipe.run_dir).resolve()
-    candidates = _candidates(recipe, run_dir, problems)
+    candidates = _candidates(recipe, problems)
     settings = {name: _settings(name, task, package, problems) for name, task in recipe.tasks.items()}
     if problems:
         raise LaunchError("; ".join(problems))
     device = recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    run_dir = str(Path(recipe.run_dir).resolve())
     jobs = []
-    for name, task in recipe.tasks.items():
-        for net, candidate in candidates.items():
-            for fold in (task.folds or FOLDS) if name == "ER" else [None]:
-                values = settings[name] if fold is None else _of_fold(settings[name], fold)
-                folder = run_dir.joinpath("jobs", net, name, *([fold] if fold else []))
-                split = task.split or BENCHMARK[name].split
-                jobs.append(Job(net, name, fold, candidate, values, split, task.layer, recipe.seed, device, folder,
-                                run_dir / "lists" / name))  # fmt: skip
+    for task_name, task in recipe.tasks.items():
+        split = task.split or BENCHMARK[task_name].split
+        for net_name, candidate in candidates.items():
+            for fold in (task.folds or FOLDS) if task_name == "ER" else [None]:
+                values = settings[task_name]
+                if fold is not None:
+                    values = _merged(values, {"downstream_expert": {"datarc": {"test_fold": fold}}}, [])
+                jobs.append(Evaluation(net_name, task_name, fold, candidate, values, split, task.layer, recipe.seed,
+                                       device, run_dir))  # fmt: skip
     for job in jobs:
-        _claim(job)
+        job.check()
     return jobs
 
 
-def _claim(job: Job) -> None:
-    """Write down what a new job's folder is of; StateError if it is of something else."""
-    path = job.folder / "job.json"
-    if path.is_file():
-        require_same(job.folder, json.loads(path.read_text(encoding="utf-8")), job.identity())
-        return
-    job.folder.mkdir(parents=True, exist_ok=True)
-    write_yaml(job.folder / "settings.yaml", job.settings)
-    write_text(path, json.dumps(job.identity(), indent=1) + "\n")
+def _candidates(recipe: Sweep, problems: list[str]) -> dict[str, Candidate]:
+    """The recipe's nets. Those of one file follow each other, so that it is read once."""
+    candidates: dict[str, Candidate] = {}
+    files = {name: net.checkpoint or recipe.checkpoint or "" for name, net in recipe.nets.items()}
+    loaded: Loaded | None = None
+    for name in sorted(files, key=lambda name: files[name]):
+        net = recipe.nets[name]
+        if net.upstream != "lighthubert":
+            candidates[name] = Candidate(net.upstream, absolute(net.checkpoint))
+            continue
+        try:
+            if loaded is None or loaded.path != files[name]:
+                loaded = read(files[name])
+            candidates[name] = _candidate(net.arch, loaded)
+        except (ValueError, OSError) as error:
+            problems.append(f"nets.{name}: {error}")
+    return {name: candidates[name] for name in recipe.nets if name in candidates}
 
 
-def _candidates(recipe: Sweep, run_dir: Path, problems: list[str]) -> dict[str, Candidate]:
-    """The recipe's nets; a file that several of them are in is read once, and let go before the next one."""
-    candidates: dict[str, Candidate | None] = dict.fromkeys(recipe.nets)
-    nets_of: dict[str, list[str]] = defaultdict(list)
-    for name, net in recipe.nets.items():
-        if net.upstream == "lighthubert":
-            nets_of[net.checkpoint or recipe.checkpoint or ""].append(name)
-        else:
-            file = None if net.checkpoint is None else str(Path(net.checkpoint).resolve())
-            candidates[name] = Candidate(net.upstream, file, None, None, None, None)
-    for checkpoint, names in nets_of.items():
-        loaded: Loaded | None = None
-        for name in names:
-            try:
-                with upstream_errors(checkpoint):
-                    loaded = loaded or read(checkpoint)
-                    candidates[name] = _candidate(name, recipe.nets[name].arch, loaded, run_dir)
-            except UpstreamError as error:
-                problems.append(f"nets.{name}: {error}")
-    return {name: candidate for name, candidate in candidates.items() if candidate}
-
-
-def _candidate(name: str, arch: str | dict[str, Any] | None, loaded: Loaded, run_dir: Path) -> Candidate:
-    net, path = chosen(loaded, arch), None
-    if arch is not None:
-        assert net.config.arch is not None  # a subnet knows where it is from
-        path = run_dir / "nets" / f"{name}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_yaml(path, net.config.arch.to_dict())
+def _candidate(arch: str | dict[str, Any] | None, loaded: Loaded) -> Candidate:
+    net = chosen(loaded, arch)
+    sizes = None if arch is None or net.config.arch is None else net.config.arch.to_dict()
     params, macs = cost.num_params(net.config), cost.superb_macs(net.config)
-    file = str(Path(loaded.path).resolve()) if Path(loaded.path).exists() else loaded.path
-    return Candidate("lighthubert", file, str(path) if path else None, digest(net), params, macs)
+    return Candidate("lighthubert", absolute(loaded.path), sizes, digest(net), params, macs)
 
 
-def _settings(name: str, task: TaskConfig, package: Path, problems: list[str]) -> dict[str, Any]:
+def _settings(name: str, task: SuperbTask, package: Path, problems: list[str]) -> dict[str, Any]:
     """s3prl's settings of a task with the recipe's values in them."""
     benchmark = BENCHMARK[name]
     folder = package / "downstream" / benchmark.downstream
@@ -149,10 +153,9 @@ def _settings(name: str, task: TaskConfig, package: Path, problems: list[str]) -
         return {}
     if benchmark.downstream == "ctc" and not (folder / "corpus").is_dir():
         problems.append(f"tasks.{name}: {folder / 'corpus'}: the published package of s3prl lacks it; {CHECKOUT}")
-    values = _anchored(read_yaml(path), package)
-    here = f"tasks.{name}.set"
-    problems += [f"{here}.{key}: is not in {path}" for key in _unknown(values, task.set)]
-    values = _merged(values, task.set)
+    here, unknown = f"tasks.{name}.set", list[str]()
+    values = _merged(_anchored(read_yaml(path), package), task.set, unknown)
+    problems += [f"{here}.{key}: is not in {path}" for key in unknown]
     for key in benchmark.corpus:
         value = values.get("downstream_expert")
         for part in key.split("."):
@@ -162,27 +165,15 @@ def _settings(name: str, task: TaskConfig, package: Path, problems: list[str]) -
     return values
 
 
-def _of_fold(settings: dict[str, Any], fold: str) -> dict[str, Any]:
-    return _merged(settings, {"downstream_expert": {"datarc": {"test_fold": fold}}})
-
-
-def _merged(base: Any, new: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(new, dict):
-        return new
-    return base | {key: _merged(base.get(key), value) for key, value in new.items()}
-
-
-def _unknown(base: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Dotted keys of `new` that `base` has not, outside of the open sections."""
-    keys = []
+def _merged(base: dict[str, Any], new: dict[str, Any], unknown: list[str], path: str = "") -> dict[str, Any]:
+    """base with the values of new. Dotted keys that base has not, outside of the open sections, go to unknown."""
+    values = dict(base)
     for key, value in new.items():
-        if not path and key in OPEN_SECTIONS:
-            continue
-        if key not in base:
-            keys.append(path + key)
-        elif isinstance(value, dict) and isinstance(base[key], dict):
-            keys += _unknown(base[key], value, f"{path}{key}.")
-    return keys
+        if key not in base and (path + key).partition(".")[0] not in OPEN_SECTIONS:
+            unknown.append(path + key)
+        both = isinstance(base.get(key), dict) and isinstance(value, dict)
+        values[key] = _merged(base[key], value, unknown, f"{path}{key}.") if both else value
+    return values
 
 
 def _anchored(value: Any, package: Path) -> Any:
@@ -196,16 +187,14 @@ def _anchored(value: Any, package: Path) -> Any:
     return value
 
 
-def result_of(job: Job) -> dict[str, Any] | None:
+def result_of(job: Evaluation) -> dict[str, Any] | None:
     """What a finished job has left; None if it is not finished."""
     path = job.folder / "result.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def row_of(job: Job, result: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+def row_of(job: Evaluation, result: dict[str, Any]) -> dict[str, Any]:
     """A line of results.jsonl."""
-    net = asdict(job.candidate)
-    arch = read_yaml(job.candidate.arch) if job.candidate.arch else None
     what = {"net": job.net, "task": job.task, "fold": job.fold, "split": job.split, "layer": job.layer}
-    predictions = (job.folder / result["predictions"]).relative_to(run_dir.resolve())
-    return {**what, **result, "predictions": predictions.as_posix(), "seed": job.seed, **net, "arch": arch}
+    predictions = (job.folder / result["predictions"]).relative_to(job.run_dir).as_posix()
+    return {**what, **result, "predictions": predictions, "seed": job.seed, **asdict(job.candidate)}

@@ -1,16 +1,17 @@
-"""python -m lighthubert.superb submit RUN_DIR: pack the predictions of a sweep as the leaderboard takes them."""
+"""lighthubert superb submit RUN_DIR: pack the predictions of a sweep as the leaderboard takes them."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lighthubert.runtime.command import report_errors
 from lighthubert.superb.benchmark import BENCHMARK, FOLDS
+from lighthubert.superb.package import LaunchError
 
 ABOUT = """\
 Pack the predictions of a sweep as the leaderboard takes them, the layout of s3prl/submit/submit.py.
@@ -19,48 +20,44 @@ Writes RUN_DIR/submit/NET/predict.zip for each net, and beside it net.json: para
 asks for in its form."""
 
 
-class SubmitError(ValueError):
-    """A run whose predictions cannot be submitted."""
-
-
 def main(argv: Sequence[str]) -> int:
     """Exit status 2 and one line on stderr for what cannot be packed."""
     parser = argparse.ArgumentParser(
-        prog="python -m lighthubert.superb submit",
+        prog="lighthubert superb submit",
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="of a sweep")
     parser.add_argument("--net", help="this one only")
     args = parser.parse_args(argv)
-    try:
-        rows = read_rows(args.run_dir)
-        names = list(dict.fromkeys(row["net"] for row in rows))
-        if args.net is not None and args.net not in names:
-            raise SubmitError(f"--net {args.net}: the run has finished jobs of {', '.join(names)}")
-        for name in names if args.net is None else [args.net]:
-            pack(args.run_dir, name, [row for row in rows if row["net"] == name])
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return report_errors(lambda: submit(args.run_dir, args.net))
+
+
+def submit(run_dir: Path, net: str | None) -> None:
+    """Pack the finished jobs of a sweep, of all nets or of one."""
+    rows = read_rows(run_dir)
+    names = list(dict.fromkeys(row["net"] for row in rows))
+    if net is not None and net not in names:
+        raise LaunchError(f"--net {net}: the run has finished jobs of {', '.join(names)}")
+    for name in names if net is None else [net]:
+        pack(run_dir, name, [row for row in rows if row["net"] == name])
 
 
 def read_rows(run_dir: Path) -> list[dict[str, Any]]:
     """The finished jobs of a sweep."""
     path = run_dir / "results.jsonl"
     if not path.is_file():
-        raise SubmitError(f"{path}: no such file; RUN_DIR is the run_dir of a sweep")
+        raise LaunchError(f"{path}: no such file; RUN_DIR is the run_dir of a sweep")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if not rows:
-        raise SubmitError(f"{path}: no job is finished yet")
+        raise LaunchError(f"{path}: no job is finished yet")
     return rows
 
 
 def pack(run_dir: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write submit/NAME/predict.zip and net.json, and say what is in there and what is not."""
-    if wrong := [problem for row in rows for problem in _problems(run_dir, row)]:
-        raise SubmitError("; ".join(wrong))
+    if problems := [problem for row in rows for problem in _problems(run_dir, row)]:
+        raise LaunchError("; ".join(problems))
     folder = run_dir / "submit" / name
     shutil.rmtree(folder, ignore_errors=True)
     for row in rows:

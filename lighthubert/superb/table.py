@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lighthubert.runtime.files import write_text
 from lighthubert.runtime.plots import new_figure
-from lighthubert.superb.benchmark import BENCHMARK, Metric
-from lighthubert.superb.plan import Job
-from lighthubert.superb.recipe import Bounds, Reference
+from lighthubert.superb.benchmark import BENCHMARK
+from lighthubert.superb.plan import Evaluation
+from lighthubert.superb.recipe import Reference
 
 if TYPE_CHECKING:
     from lighthubert.runtime.plots import Figure
@@ -21,7 +21,7 @@ Scores = Mapping[str, Mapping[str, float]]  # task -> metric's label -> value
 
 
 def write_tables(
-    run_dir: Path, jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]], reference: Reference | None
+    run_dir: Path, jobs: Sequence[Evaluation], rows: Sequence[Mapping[str, Any]], reference: Reference | None
 ) -> list[Path]:
     """table.md, table.csv and report.png of the jobs that are done; gives their names.
 
@@ -30,27 +30,26 @@ def write_tables(
     tasks = list(dict.fromkeys(job.task for job in jobs))
     nets = {job.net: job.candidate for job in jobs}
     scores = {net: gather(net, jobs, rows) for net in nets}
-    lines = compare(scores, tasks, reference)
-    for line in lines:
-        line |= {"params": nets[line["net"]].params, "macs": nets[line["net"]].macs}
+    lines = [{"net": name, "params": net.params, "macs": net.macs} | line
+             for (name, net), line in zip(nets.items(), compare(scores, tasks, reference), strict=True)]  # fmt: skip
     markdown, table, picture = (run_dir / name for name in ("table.md", "table.csv", "report.png"))
     write_text(markdown, as_markdown(lines, tasks, reference))
     write_text(table, as_csv(lines))
     written = [markdown, table]
-    if any(line["macs"] for line in lines) and (shown := best_summary(lines, tasks)):
+    if shown := best_summary(lines, tasks):
         against_macs(lines, *shown).savefig(picture, dpi=120)
         written.append(picture)
     return written
 
 
-def gather(net: str, jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def gather(net: str, jobs: Sequence[Evaluation], rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """The scores of one net, of tasks that are done."""
     scores = {}
     for task in dict.fromkeys(job.task for job in jobs):
         wanted = sum((job.net, job.task) == (net, task) for job in jobs)
-        found = [row["metrics"] for row in rows if (row["net"], row["task"]) == (net, task)]
-        if len(found) == wanted:
-            scores[task] = {m.label: sum(f[m.label] for f in found) / wanted for m in BENCHMARK[task].metrics}
+        done = [row["metrics"] for row in rows if (row["net"], row["task"]) == (net, task)]
+        if len(done) == wanted:
+            scores[task] = {m.label: sum(fold[m.label] for fold in done) / wanted for m in BENCHMARK[task].metrics}
     return scores
 
 
@@ -92,53 +91,42 @@ def rank(values: Sequence[float | None], higher_is_better: bool) -> list[float |
 def superb_score(scores: Scores, tasks: Sequence[str], reference: Reference) -> float | None:
     """1000 x the mean over tasks of the mean over metrics of (value - fbank) / (sota - fbank), over the tasks of the
     sweep that the reference names. None if one is missing."""
-
-    def share(value: float, bounds: Bounds) -> float:
-        return (value - bounds.fbank) / (bounds.sota - bounds.fbank)
-
     counted = [task for task in tasks if task in reference.tasks]
     if not counted or any(task not in scores for task in counted):
         return None
-    of_tasks = [
-        sum(share(scores[task][label], bounds) for label, bounds in reference.tasks[task].items())
-        / len(reference.tasks[task])
-        for task in counted
-    ]
+    of_tasks = []
+    for task in counted:
+        shares = [(scores[task][label] - bounds.fbank) / (bounds.sota - bounds.fbank)
+                  for label, bounds in reference.tasks[task].items()]  # fmt: skip
+        of_tasks.append(sum(shares) / len(shares))
     return 1000 * sum(of_tasks) / len(of_tasks)
 
 
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     """All numbers in full."""
-    names = ["net", "params", "macs", *(name for name in lines[0] if name not in ("net", "params", "macs"))]
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([lines[0], *(line.values() for line in lines)])
     return text.getvalue()
 
 
 def as_markdown(lines: Sequence[Mapping[str, Any]], tasks: Sequence[str], reference: Reference | None) -> str:
     """A table, ranks in brackets, and below it what the columns mean."""
-    columns = [(task, metric) for task in tasks for metric in BENCHMARK[task].metrics]
-    headings = ["net", "M params", "G MACs", *(_heading(task, metric) for task, metric in columns), "mean rank"]
-    headings += ["score"] if reference else []
+    headings = ["net", "M params", "G MACs"]
+    headings += [f"{task} {m.label} {'↓↑'[m.higher_is_better]}" for task in tasks for m in BENCHMARK[task].metrics]
+    headings += ["mean rank", "score"] if reference else ["mean rank"]
     body = []
     for line in lines:
         cells = [line["net"], _number(line["params"], 1e-6), _number(line["macs"], 1e-9, 0)]
-        for place, (task, metric) in enumerate(columns):
-            text = _number(line[f"{task} {metric.label}"])
-            last = place + 1 == len(columns) or columns[place + 1][0] != task
-            cells.append(f"{text} ({line[f'{task} rank']:g})" if last and line[f"{task} rank"] else text)
+        for task in tasks:
+            cells += [_number(line[f"{task} {metric.label}"]) for metric in BENCHMARK[task].metrics]
+            if line.get(f"{task} rank"):  # one for all metrics of the task
+                cells[-1] += f" ({line[f'{task} rank']:g})"
         cells.append(_number(line["mean rank"]))
         cells += [_number(line["score"], digits=0)] if reference else []
         body.append(cells)
     rule = ["---", *["---:"] * (len(headings) - 1)]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *body])
     return "\n\n".join([table, *_notes(tasks, reference)]) + "\n"
-
-
-def _heading(task: str, metric: Metric) -> str:
-    return f"{task} {metric.label} {'↑' if metric.higher_is_better else '↓'}"
 
 
 def _number(value: float | None, scale: float = 1.0, digits: int = 2) -> str:

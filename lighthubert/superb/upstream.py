@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lighthubert.checkpoint import Loaded, read
 from lighthubert.models import Hubert, receptive_field
+from lighthubert.runtime.errors import UserError
 
 
-class UpstreamError(ValueError):
+class UpstreamError(UserError):
     """A checkpoint or an arch that cannot be evaluated."""
 
 
@@ -29,11 +29,8 @@ class Upstream(nn.Module):
         self.net = net
 
     def get_downsample_rates(self, key: str) -> int:
-        """Samples per frame: the product of the strides."""
-        stride = 1
-        for value in self.net.config.conv_strides:
-            stride *= value
-        return stride
+        """Samples per frame."""
+        return self.net.config.hop
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """wavs: clips (S,) at 16 kHz -> "hidden_states": the front-end's projection, then each layer, all (B, T, E).
@@ -60,28 +57,25 @@ def lighthubert(ckpt: str | Path, model_config: str | Path | Mapping[str, Any] |
     "smallest", the YAML or JSON file of an arch, or its keys; None for a single net. s3prl's further arguments
     (refresh) say nothing here. Raises UpstreamError.
     """
-    with upstream_errors(ckpt):
-        return Upstream(chosen(read(ckpt), model_config)).eval()
-
-
-@contextmanager
-def upstream_errors(ckpt: str | Path) -> Iterator[None]:
-    """What is wrong with a file or an arch as UpstreamError that names the file."""
     try:
-        yield
+        return Upstream(chosen(read(ckpt), model_config)).eval()
     except (ValueError, OSError) as error:
-        raise UpstreamError(str(error) if str(ckpt) in str(error) else f"{ckpt}: {error}") from error
+        raise UpstreamError(str(error)) from error
 
 
 def chosen(file: Loaded, arch: str | Path | Mapping[str, Any] | None) -> Hubert:
-    """The net of a file, or the subnet of its supernet that this names. Raises ValueError."""
+    """The net of a file, or the subnet of its supernet that this names. Raises ValueError that names the file."""
     if file.space is None and arch is None:
         return file.hubert
     supernet = file.supernet(f"there is no subnet to choose (--arch {arch})")
     space = supernet.space
-    if arch is None and space.num_archs > 1:
-        raise ValueError("a supernet: say which of its subnets, --arch ARCH.yaml, --arch largest or --arch smallest")
-    if arch in (None, "largest"):
-        return supernet.sample(space.largest())
-    return supernet.sample(space.smallest() if arch == "smallest" else arch)
-
+    try:
+        if arch is None and space.num_archs > 1:
+            raise ValueError(
+                "a supernet: say which of its subnets, --arch ARCH.yaml, --arch largest or --arch smallest"
+            )
+        if arch in (None, "largest"):
+            return supernet.sample(space.largest())
+        return supernet.sample(space.smallest() if arch == "smallest" else arch)
+    except (ValueError, OSError) as error:
+        raise UpstreamError(f"{file.path}: {error}") from error

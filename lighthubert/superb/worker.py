@@ -1,17 +1,22 @@
-"""One job of a sweep, inside a process that has opened s3prl: train, then evaluate, by s3prl's own runner."""
+"""One job of a sweep, in a process of its own: train, then evaluate, by s3prl's own runner.
+
+The sweep calls `python -m lighthubert.superb.worker JOB_FOLDER SLOT SLOTS`: this is the job of one of its SLOTS, among
+which the machine's threads and GPUs are dealt out. What was wrong is left as a line in error.txt.
+"""
 
 from __future__ import annotations
 
-import builtins
 import importlib
 import json
+import os
 import pickle
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,34 +24,77 @@ from typing import Any
 import torch
 
 from lighthubert.runtime.files import write_text
-from lighthubert.superb.corpora import watched
-from lighthubert.superb.plan import Job
+from lighthubert.superb.benchmark import BENCHMARK
+from lighthubert.superb.corpora import CorpusError
+from lighthubert.superb.package import LaunchError, call, find_s3prl, opened, options
+from lighthubert.superb.plan import Evaluation, read_job
 
 
-def perform(job: Job, s3prl: ModuleType) -> None:
-    """Train and evaluate what is not done yet, and write result.json. s3prl: what `opened` gives."""
+def main(folder: Path, slot: int, slots: int) -> None:
+    """Do the job of a folder, as a sweep's process. All that is printed goes to its log, a traceback too."""
+    threading.Thread(target=_end_with_sweep, args=[_take_stdin()], daemon=True).start()
+    try:
+        job = read_job(folder)
+        print(f"{job.name}, process {os.getpid()}")
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)) // slots)))
+        if torch.cuda.is_available():
+            torch.cuda.set_device(slot % torch.cuda.device_count())
+        find_s3prl(os.environ.get("S3PRL_ROOT"))
+        with opened() as s3prl:
+            perform(job, s3prl)
+    except BaseException as error:
+        write_text(folder / "error.txt", _as_line(error))
+        raise
+
+
+def _take_stdin() -> int:
+    """stdin under another number. What s3prl starts finds an empty one in its place."""
+    taken, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return taken
+
+
+def _end_with_sweep(stdin: int) -> None:
+    """A sweep that is killed takes its processes and their children along: none writes into the folder any more."""
+    os.read(stdin, 1)  # nothing comes, but at last the end of the file
+    os.killpg(0, signal.SIGKILL)
+
+
+def _as_line(error: BaseException) -> str:
+    """One line about an error of s3prl."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, (LaunchError, CorpusError)) else f"{type(error).__name__}: {text}"
+
+
+def perform(job: Evaluation, s3prl: ModuleType) -> None:
+    """Train and evaluate what is not done yet, and write result.json. s3prl: what `opened` gives; it is changed for
+    this job."""
     started, step = time.monotonic(), 0
-    with _shared_lists(job, s3prl):
-        if job.task == "QbE":
-            checkpoints: list[Path] = []
-        else:
-            if not (job.folder / "trained").exists():
-                step = _train(job, s3prl)
-                (job.folder / "trained").touch()
-            checkpoints = _chosen(job)
-        metrics, best = _evaluate(job, s3prl, checkpoints)
+    if job.task in ("SID", "ASV"):
+        _share_lists(job, s3prl)
+    checkpoints: list[Path] = []
+    if job.task != "QbE":
+        if not (job.folder / "trained").exists():
+            step = _train(job, s3prl)
+            (job.folder / "trained").touch()
+        # What the benchmark evaluates; the last checkpoint where s3prl has found none to be the best.
+        exp = job.folder / "exp"
+        checkpoints = sorted(exp.glob(BENCHMARK[job.task].checkpoint)) or _states(exp)[-1:]
+    metrics, best = _evaluate(job, s3prl, checkpoints)
     result = {
         "metrics": metrics,
         "evaluated": best.name if checkpoints else None,
         "predictions": f"eval/{best.stem}",
         "seconds": round(time.monotonic() - started, 1),
         "resumed_from_step": step,
-        "versions": _versions(s3prl),
+        "versions": {name: str(sys.modules[name].__version__) for name in ("s3prl", "torch", "torchaudio")}
+        | {"lighthubert": next((ours.version for ours in distributions(name="lighthubert")), "not installed")},
     }
     write_text(job.folder / "result.json", json.dumps(result) + "\n")
 
 
-def _train(job: Job, s3prl: ModuleType) -> int:
+def _train(job: Evaluation, s3prl: ModuleType) -> int:
     """Train from s3prl's newest checkpoint that can be read, or from the start; gives the step it started from."""
     folder = job.folder / "exp"
     for path in folder.glob("*.ckpt"):
@@ -54,9 +102,9 @@ def _train(job: Job, s3prl: ModuleType) -> int:
     checkpoints = _states(folder)
     if not checkpoints:
         shutil.rmtree(folder, ignore_errors=True)
-        _call(s3prl, ["-m", "train", "-p", str(folder), *_first_arguments(job)])
+        call(s3prl, ["-m", "train", "-p", str(folder), *_first_arguments(job)])
         return 0
-    _call(s3prl, ["-m", "train", "-e", str(checkpoints[-1]), *_later_arguments(job, folder)])
+    call(s3prl, ["-m", "train", "-e", str(checkpoints[-1]), *_later_arguments(job, folder)])
     return _step(checkpoints[-1])
 
 
@@ -65,7 +113,7 @@ def _delete_if_damaged(path: Path) -> None:
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        print(f"{path}: cannot be read, deleted: {error}", flush=True)
+        print(f"{path}: cannot be read, deleted: {error}")
         path.unlink()
 
 
@@ -77,14 +125,10 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("states-"))
 
 
-def _chosen(job: Job) -> list[Path]:
-    """What the benchmark evaluates; the last checkpoint where s3prl has found none to be the best."""
-    return sorted((job.folder / "exp").glob(job.benchmark.checkpoint)) or _states(job.folder / "exp")[-1:]
-
-
-def _evaluate(job: Job, s3prl: ModuleType, checkpoints: Sequence[Path]) -> tuple[dict[str, float], Path]:
+def _evaluate(job: Evaluation, s3prl: ModuleType, checkpoints: Sequence[Path]) -> tuple[dict[str, float], Path]:
     """The metrics of the best checkpoint, and its name. Without checkpoints the net itself is evaluated."""
-    found = []
+    results = []
+    scalars = _recorded(job.split)
     for checkpoint in checkpoints or [Path("net")]:
         folder = job.folder / "eval" / checkpoint.stem
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,107 +137,66 @@ def _evaluate(job: Job, s3prl: ModuleType, checkpoints: Sequence[Path]) -> tuple
             words += ["-e", str(checkpoint), *_later_arguments(job, folder)]
         else:
             words += ["-p", str(folder), *_first_arguments(job)]
-        with _recorded(job.split) as scalars:
-            _call(s3prl, words)
-        metrics = {m.label: m.scale * scalars[m.name] for m in job.benchmark.metrics}
-        found.append((metrics, checkpoint))
-    if len(found) == 1:
-        return found[0]
-    first = job.benchmark.metrics[0]
-    return sorted(found, key=lambda one: one[0][first.label], reverse=first.higher_is_better)[0]
+        scalars.clear()
+        call(s3prl, words)
+        results.append(({m.label: m.scale * scalars[m.name] for m in BENCHMARK[job.task].metrics}, checkpoint))
+    if len(results) == 1:
+        return results[0]
+    first = BENCHMARK[job.task].metrics[0]
+    return sorted(results, key=lambda result: result[0][first.label], reverse=first.higher_is_better)[0]
 
 
-def _first_arguments(job: Job) -> list[str]:
-    net = job.candidate
-    values = {
-        "-u": net.upstream,
-        "-k": net.checkpoint,
-        "-g": net.arch,
-        "-d": job.benchmark.downstream,
-        "-c": job.folder / "settings.yaml",
-        "-l": job.layer,
-        "--seed": job.seed,
-        "--device": job.device,
-    }
-    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
+def _first_arguments(job: Evaluation) -> list[str]:
+    return options({"-u": job.candidate.upstream, "-k": job.candidate.checkpoint, "-g": job.arch_file,
+                    "-d": BENCHMARK[job.task].downstream, "-c": job.folder / "settings.yaml", "-l": job.layer,
+                    "--seed": job.seed, "--device": job.device})  # fmt: skip
 
 
-def _later_arguments(job: Job, folder: Path) -> list[str]:
+def _later_arguments(job: Evaluation, folder: Path) -> list[str]:
     """A task's checkpoint holds the arguments that it was started with; files may have moved since."""
-    files = {"expdir": str(folder), "upstream_ckpt": job.candidate.checkpoint,
-             "upstream_model_config": job.candidate.arch}  # fmt: skip
-    return ["-o", ",,".join(f"args.{key}={value!r}" for key, value in files.items()), "--device", job.device]
+    files = {"expdir": folder, "upstream_ckpt": job.candidate.checkpoint, "upstream_model_config": job.arch_file}
+    override = ",,".join(f"args.{key}={None if value is None else str(value)!r}" for key, value in files.items())
+    return ["-o", override, "--device", job.device]
 
 
-def _call(s3prl: ModuleType, arguments: list[str]) -> None:
-    """Run s3prl's command in this process and undo what it leaves behind."""
-    argv, isinstance_ = sys.argv, builtins.isinstance  # it wraps the latter once more each time
-    sys.argv = ["run_downstream", *arguments]
-    try:
-        with watched(s3prl):
-            s3prl.main()
-    finally:
-        sys.argv, builtins.isinstance = argv, isinstance_
-
-
-@contextmanager
-def _recorded(split: str) -> Iterator[dict[str, float]]:
-    """What s3prl logs while the context lasts: {"acc": 0.5} of the scalar "speech_commands/test-acc"."""
+def _recorded(split: str) -> dict[str, float]:
+    """What s3prl logs from now on: {"acc": 0.5} of the scalar "speech_commands/test-acc"."""
     runner: Any = importlib.import_module("s3prl.downstream.runner")
-    before, scalars = runner.SummaryWriter, dict[str, float]()
+    scalars: dict[str, float] = {}
 
-    class Recorder(before):  # type: ignore[misc, valid-type]
+    class Recorder(runner.SummaryWriter):
         def add_scalar(self, tag: str, value: Any, *args: Any, **kwargs: Any) -> None:
             scalars[tag.partition("/")[2].removeprefix(f"{split}-")] = float(value)
             super().add_scalar(tag, value, *args, **kwargs)
 
     runner.SummaryWriter = Recorder
-    try:
-        yield scalars
-    finally:
-        runner.SummaryWriter = before
+    return scalars
 
 
-@contextmanager
-def _shared_lists(job: Job, s3prl: Any) -> Iterator[None]:
+def _share_lists(job: Evaluation, s3prl: Any) -> None:
     """SID and ASV keep lists of the corpus inside s3prl's package, for whatever corpus is next: here they belong to
     the sweep. The first job makes them, the others wait for it."""
-    if job.task not in ("SID", "ASV"):
-        yield
-        return
     from filelock import FileLock
 
-    dataset = importlib.import_module(f"s3prl.downstream.{job.benchmark.downstream}.dataset")
+    dataset = importlib.import_module(f"s3prl.downstream.{BENCHMARK[job.task].downstream}.dataset")
     key = "CACHE_PATH" if job.task == "SID" else "__file__"  # the latter keeps them beside its own file
-    before, runner = getattr(dataset, key), s3prl.Runner
+    runner = s3prl.Runner
 
-    class Runner(runner):  # type: ignore[misc, valid-type]
-        def __init__(self, *args: Any) -> None:
-            job.lists.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(job.lists.with_suffix(".lock")):
-                new = job.lists.with_suffix(".new")  # a killed process leaves no half of them
-                folder = job.lists if job.lists.is_dir() else new
-                shutil.rmtree(new, ignore_errors=True)
-                folder.mkdir(exist_ok=True)
-                setattr(dataset, key, str(folder / "file"))
-                super().__init__(*args)
-                folder.rename(job.lists)
+    def runner_with_lists(*args: Any) -> Any:
+        lists = Path(job.run_dir, "lists", job.task)
+        lists.parent.mkdir(exist_ok=True)
+        with FileLock(lists.with_suffix(".lock")):
+            new = lists.with_suffix(".new")  # a killed process leaves no half of them
+            folder = lists if lists.is_dir() else new
+            shutil.rmtree(new, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+            setattr(dataset, key, str(folder / "file"))
+            built = runner(*args)
+            folder.rename(lists)
+        return built
 
-    s3prl.Runner = Runner
-    try:
-        yield
-    finally:
-        s3prl.Runner = runner
-        setattr(dataset, key, before)
+    s3prl.Runner = runner_with_lists
 
 
-def _versions(s3prl: ModuleType) -> dict[str, str]:
-    """A checkout of s3prl says its version in a file, and none of ours needs to be installed."""
-    file = Path(str(s3prl.__file__)).with_name("version.txt")
-    versions = {"s3prl": file.read_text().strip() if file.is_file() else "unknown"}
-    for name in ("lighthubert", "torch", "torchaudio"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

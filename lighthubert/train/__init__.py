@@ -5,14 +5,3 @@ from lighthubert.train.job import TrainingError
 from lighthubert.train.loop import Result, run
 from lighthubert.train.objective import Objective
 from lighthubert.train.recipe import about_training, train_recipe
-
-__all__ = [
-    "Objective",
-    "Result",
-    "TrainConfig",
-    "TrainRecipe",
-    "TrainingError",
-    "about_training",
-    "run",
-    "train_recipe",
-]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lighthubert.runtime.errors import StateError
-from lighthubert.runtime.files import PARTS, file_sha256, replacing, write_text
+from lighthubert.runtime.files import file_sha256, replacing, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,11 @@ class Checkpoints:
         self.folder, self.keep_last = folder, keep_last
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole; tidies up after a killed run first.
+        """The newest checkpoint that is whole; a checksum of none goes.
 
         A damaged one is named in a warning and renamed to *.damaged. Raises StateError if all are damaged.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.glob(PARTS):
-            path.unlink()
         for path in self.folder.glob("*.sha256"):
             if not path.with_suffix("").exists():
                 path.unlink()

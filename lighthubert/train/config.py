@@ -9,14 +9,16 @@ from typing import Annotated, Literal
 from lighthubert.data import DataConfig
 from lighthubert.schema import Checked, Count, Rule, Seed
 
-ABOVE_0 = Rule("must be above 0", lambda x: 0 < x < float("inf"))
-TWO = Rule("must be two numbers in [0, 1)", lambda x: len(x) == 2 and all(0 <= b < 1 for b in x))
-# A run may go on with other values of these: they change nothing that is learnt.
-FREE_KEYS = {f"train.{key}" for key in ("save_every", "keep_last", "eval_every", "log_every", "max_bad_steps")}
-
 
 def _shares(phases: tuple[float, ...]) -> bool:
     return len(phases) == 3 and all(p >= 0 for p in phases) and abs(sum(phases) - 1) < 1e-6
+
+
+ABOVE_0 = Rule("must be above 0", lambda x: 0 < x < float("inf"))
+SHARES = Rule("must be three shares that add up to 1", _shares)
+TWO = Rule("must be two numbers in [0, 1)", lambda x: len(x) == 2 and all(0 <= b < 1 for b in x))
+# A run may go on with other values of these: they change nothing that is learnt.
+FREE_KEYS = {f"train.{key}" for key in ("save_every", "keep_last", "eval_every", "log_every", "max_bad_steps")}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class TrainConfig(Checked):
     until `flat_share` of the steps and then does the same. tri_stage takes its warm-up and all else from `phases`."""
     flat_share: Annotated[float, Rule("must be in (0, 1]", lambda x: 0 < x <= 1)] = 0.7
     """Of flat_linear: the share of the steps at which the rate begins to fall."""
-    phases: Annotated[tuple[float, float, float], Rule("must be three shares that add up to 1", _shares)] = (0.1, 0.4, 0.5)
+    phases: Annotated[tuple[float, float, float], SHARES] = (0.1, 0.4, 0.5)
     """Of tri_stage: the shares of warm-up, flat and exponential decay (fairseq's)."""
     betas: Annotated[tuple[float, float], TWO] = (0.9, 0.98)
     """AdamW's."""

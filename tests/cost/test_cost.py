@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lighthubert import cost
-from lighthubert.elastic import SearchSpace, Subnet, axis_sizes, skeleton
+from lighthubert.elastic import EMBED, SearchSpace, Subnet, axis_sizes, conv, ffn, skeleton
 from lighthubert.models import Hubert, HubertConfig
 
 SHIPPED = ("base", "small", "base_conv", "small_conv", "mini", "large")
@@ -70,12 +70,53 @@ def test_macs_of_archs(name: str) -> None:
         assert cost.macs(config, 16000) == counted_macs(config, 16000), arch
 
 
+def random_config(rng: random.Random) -> HubertConfig:
+    """Any sizes and forms, with layers that have lost all their heads or FFN units."""
+    convs, layers, groups = rng.randint(1, 7), rng.randint(1, 5), rng.choice([1, 2, 4])
+    return HubertConfig(
+        conv_channels=tuple(rng.randint(1, 9) for _ in range(convs)),
+        conv_kernels=tuple(rng.randint(1, 6) for _ in range(convs)),
+        conv_strides=tuple(rng.randint(1, 3) for _ in range(convs)),
+        conv_bias=rng.random() < 0.5,
+        conv_norm=rng.choice(["group", "layer"]),
+        embed_dim=groups * rng.randint(1, 6),
+        head_dim=rng.randint(1, 5),
+        num_heads=tuple(rng.randint(0, 3) for _ in range(layers)),
+        ffn_dim=tuple(rng.choice([0, 1, 7]) for _ in range(layers)),
+        pos_conv_kernel=rng.randint(1, 6),
+        pos_conv_groups=groups,
+        pos_conv_depth=rng.randint(1, 3),
+        pos_conv_fixed=rng.choice(["groups", "group_dim"]),
+        norm_first=rng.random() < 0.5,
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_params_of_random_nets(seed: int) -> None:
+    """Real ones, and each part of them."""
+    config = random_config(random.Random(seed))
+    net = Hubert(config)
+    assert cost.num_params(config) == sum(p.numel() for p in net.parameters())
+    assert cost.num_params(config, part="frontend") == sum(p.numel() for p in net.frontend.parameters())
+
+
+def test_no_net_is_built_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took 27 ms for each config; `make bench` says how long it takes now."""
+    config = random_config(random.Random(1000))
+    expected = counted_params(config)
+    monkeypatch.delattr(Hubert, "__init__")
+    with pytest.raises(TypeError):
+        skeleton(config)
+    assert cost.num_params(config) == expected
+    assert cost.macs(config) > 0
+
+
 def test_a_real_extracted_net() -> None:
     """Not a skeleton: the net that is saved."""
     net = Hubert(HubertConfig(num_heads=(3, 4), ffn_dim=(5, 6), conv_channels=(8,) * 7, embed_dim=64))
     from lighthubert.elastic import extract
 
-    small = extract(net, Subnet((1,), {"embed": range(32), "ffn1": (3, 0), "conv2": range(5)}))
+    small = extract(net, Subnet((1,), {EMBED: range(32), ffn(1): (3, 0), conv(2): range(5)}))
     assert cost.num_params(small.config) == sum(p.numel() for p in small.parameters())
 
 
@@ -125,7 +166,7 @@ def test_batched_tensors_give_what_integers_give(function: str, fixed: str) -> N
     archs = []
     for _ in range(4):
         sizes = {axis: rng.randint(1, size) for axis, size in axis_sizes(parent).items()}
-        archs.append(sizes | {"embed": rng.choice([12, 24, 60]) if fixed == "group_dim" else rng.choice([5, 15, 60])})
+        archs.append(sizes | {EMBED: rng.choice([12, 24, 60]) if fixed == "group_dim" else rng.choice([5, 15, 60])})
     count = FUNCTIONS[function]
     one_by_one = [count(parent, sizes=sizes) for sizes in archs]
     assert all(type(n) is int for n in one_by_one)

@@ -7,9 +7,23 @@ import dataclasses
 import pytest
 from torch import nn
 
-from lighthubert import cost
-from lighthubert.elastic import AXES, SearchSpace, Subnet, Supernet, axes, axis_sizes, extract, importance, skeleton
-from lighthubert.elastic.axes import FIXED, layer_of, rows_per_unit
+from lighthubert.elastic import (
+    AXES,
+    EMBED,
+    Axis,
+    SearchSpace,
+    Subnet,
+    Supernet,
+    axes,
+    axis_sizes,
+    conv,
+    extract,
+    ffn,
+    heads,
+    importance,
+    skeleton,
+)  # fmt: skip
+from lighthubert.elastic.axes import GROUP, NUMBERED, POS_KERNEL, fixed_sizes, layer_of, parameters, rows_per_unit
 from lighthubert.models import Hubert, HubertConfig
 
 BASE = HubertConfig(
@@ -31,13 +45,13 @@ def shapes(config: HubertConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(p.shape) for name, p in skeleton(config).named_parameters()}
 
 
-def changed(config: HubertConfig, axis: str) -> HubertConfig:
+def changed(config: HubertConfig, axis: Axis) -> HubertConfig:
     """The same net with half as wide an embedding, or one unit less on another axis."""
-    if axis == "embed":
+    if axis == EMBED:
         return config.resized(config.embed_dim // 2)
-    key = {"conv": "conv_channels", "heads": "num_heads", "ffn": "ffn_dim"}[axis.rstrip("0123456789")]
+    key = NUMBERED[axis.kind]
     sizes = list(getattr(config, key))
-    sizes[int(axis[-1])] -= 1
+    sizes[axis.index] -= 1
     return dataclasses.replace(config, **{key: tuple(sizes)})
 
 
@@ -49,20 +63,18 @@ def test_an_axis_is_what_changes_with_its_size(config: HubertConfig) -> None:
         for name, shape in before.items():
             table = axes(name, len(config.conv_channels))
             # A group's width follows the embedding, unless it is what stays fixed.
-            named = [
-                a == axis or (a == "group" and axis == "embed" and config.pos_conv_fixed == "groups") for a in table
-            ]
+            named = [a == axis or (a == GROUP and axis == EMBED and config.pos_conv_fixed == "groups") for a in table]
             assert [x != y for x, y in zip(shape, after[name], strict=True)] == named, (axis, name)
 
 
 @pytest.mark.parametrize("config", [BASE, LARGE, WHOLE], ids=["base", "large", "whole groups"])
 def test_units_times_rows_are_the_shape(config: HubertConfig) -> None:
-    sizes = axis_sizes(config)
+    sizes = axis_sizes(config) | fixed_sizes(config)
     for name, shape in shapes(config).items():
         for size, axis in zip(shape, axes(name, 3), strict=True):
-            if axis == "group":
+            if axis == GROUP:
                 assert size == config.embed_dim // config.pos_conv_groups
-            elif axis != FIXED:
+            else:
                 assert size == sizes[axis] * rows_per_unit(axis, config), name
 
 
@@ -73,13 +85,13 @@ def test_every_entry_is_used() -> None:
 
 
 def test_the_number_of_an_axis() -> None:
-    assert axes("frontend.convs.0.weight") == ("conv0", FIXED, FIXED)
-    assert axes("frontend.convs.6.weight") == ("conv6", "conv5", FIXED)
-    assert axes("frontend.proj.weight") == ("embed", "conv6")
-    assert axes("frontend.norm.bias", num_convs=3) == ("conv2",)
-    assert axes("encoder.layers.11.attention.out_proj.weight") == ("embed", "heads11")
-    assert axes("encoder.layers.10.fc1.bias") == ("ffn10",)
-    assert axes("encoder.pos_convs.4.weight") == ("embed", "group", FIXED)
+    assert axes("frontend.convs.0.weight") == (conv(0), conv(-1), Axis("kernel", 0))
+    assert axes("frontend.convs.6.weight") == (conv(6), conv(5), Axis("kernel", 6))
+    assert axes("frontend.proj.weight") == (EMBED, conv(6))
+    assert axes("frontend.norm.bias", num_convs=3) == (conv(2),)
+    assert axes("encoder.layers.11.attention.out_proj.weight") == (EMBED, heads(11))
+    assert axes("encoder.layers.10.fc1.bias") == (ffn(10),)
+    assert axes("encoder.pos_convs.4.weight") == (EMBED, GROUP, POS_KERNEL)
     assert layer_of("encoder.layers.11.fc1.bias") == 11
     assert layer_of("encoder.pos_convs.0.bias") is None
 
@@ -117,9 +129,16 @@ def test_a_supernet_with_such_a_parameter_does_not_run() -> None:
         supernet(torch.zeros(1, 1000), None, supernet.space.largest())
 
 
-def test_costs_need_the_table_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(AXES, "encoder.norm.bias")
-    axes.cache_clear()
-    with pytest.raises(KeyError, match=r"encoder\.norm\.bias"):
-        cost.num_params(dataclasses.replace(BASE, ffn_dim=(33, 34)))
-    axes.cache_clear()
+@pytest.mark.parametrize("config", [BASE, LARGE, WHOLE], ids=["base", "large", "whole groups"])
+def test_the_table_names_the_parameters_of_a_net_in_order(config: HubertConfig) -> None:
+    """Costs are counted from it, without a net."""
+    assert [pattern.replace("#", str(i)) for pattern, i in parameters(config)] == [*shapes(config)]
+
+
+def test_an_axis_is_a_value() -> None:
+    assert heads(3) == Axis("heads", 3) == Axis.parse("heads3") != heads(4)
+    assert f"{EMBED} {conv(0)} {ffn(11)}" == "embed conv0 ffn11"
+    assert {EMBED: 1, conv(2): 3} == {Axis.parse("embed"): 1, Axis.parse("conv2"): 3}
+    assert Axis.parse("feed_forward12") == Axis("feed_forward", 12)
+    with pytest.raises(ValueError, match="'heads 3': not an axis"):
+        Axis.parse("heads 3")

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from lighthubert import cost
 from lighthubert.checkpoint import load, save
-from lighthubert.elastic import Subnet, axis_sizes, extract, reorder, run, select
+from lighthubert.elastic import EMBED, Axis, Subnet, axis_sizes, conv, extract, ffn, heads, reorder, run, select
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.superb.upstream import Upstream
 
 CONVS = (10, 12, 8, 8, 8, 8, 12)
 BASE = replace(tiny.NET, **tiny.STILL, conv_channels=CONVS, num_heads=(4,) * 4, ffn_dim=(48,) * 4)
 NETS = {"base": BASE, "large": replace(BASE, **tiny.LARGE)}
-EMPTY = ("heads1", "ffn2", "heads3", "ffn3")
+EMPTY = (heads(1), ffn(2), heads(3), ffn(3))
 
 
 @pytest.fixture(params=NETS)
@@ -30,21 +30,21 @@ def net(request: pytest.FixtureRequest) -> Hubert:
     return tiny.random_hubert(NETS[request.param], gain=5)
 
 
-def gates_of(config: HubertConfig, seed: int = 3) -> dict[str, Tensor]:
+def gates_of(config: HubertConfig, seed: int = 3) -> dict[Axis, Tensor]:
     """A gate in [0, 1] of every unit, about a third of them exactly 0, some layers without any; 0 or 1 behind the
     last convolution, whose output a norm follows."""
     generator = torch.Generator().manual_seed(seed)
     gates = {}
     for axis, size in axis_sizes(config).items():
-        if axis != "embed":
+        if axis != EMBED:
             z = torch.rand(size, generator=generator).mul(1.5).sub(0.5).clamp(0, 1)
-            z[0] = 0.7 if axis.startswith("conv") else z[0]
+            z[0] = 0.7 if axis.kind == "conv" else z[0]
             gates[axis] = torch.zeros(size) if axis in EMPTY else z
-    last = f"conv{len(config.conv_channels) - 1}"
+    last = conv(len(config.conv_channels) - 1)
     return gates | {last: (gates[last] > 0).float()}
 
 
-def subnet_of(gates: dict[str, Tensor], config: HubertConfig) -> Subnet:
+def subnet_of(gates: dict[Axis, Tensor], config: HubertConfig) -> Subnet:
     units = {axis: tuple(torch.nonzero(z).flatten().tolist()) for axis, z in gates.items()}
     scales = {axis: z[z > 0] for axis, z in gates.items()}
     return Subnet(tuple(range(config.num_layers)), units, scales)
@@ -58,7 +58,7 @@ def masked_norm(x: Tensor, open_: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 @contextmanager
-def multiplied(net: Hubert, gates: dict[str, Tensor]) -> Iterator[None]:
+def multiplied(net: Hubert, gates: dict[Axis, Tensor]) -> Iterator[None]:
     """A plain net whose units are multiplied by their gates where they are consumed, its norms over channels masked."""
     open_ = {axis: (z > 0).to(z.dtype) for axis, z in gates.items()}
     last, handles = len(net.frontend.convs) - 1, []
@@ -69,12 +69,12 @@ def multiplied(net: Hubert, gates: dict[str, Tensor]) -> Iterator[None]:
         handles.append(module.register_forward_pre_hook(lambda _, args: (args[0] * z.reshape(shape), *args[1:])))
 
     for i in range(1, last + 1):
-        before(net.frontend.convs[i], gates[f"conv{i - 1}"], dim=-2)
+        before(net.frontend.convs[i], gates[conv(i - 1)], dim=-2)
     for i, layer in enumerate(net.encoder.layers):
-        before(layer.attention.out_proj, gates[f"heads{i}"].repeat_interleave(net.config.head_dim))
-        before(layer.fc2, gates[f"ffn{i}"])
+        before(layer.attention.out_proj, gates[heads(i)].repeat_interleave(net.config.head_dim))
+        before(layer.fc2, gates[ffn(i)])
 
-    def norm_hook(axis: str, channels_last: bool) -> object:
+    def norm_hook(axis: Axis, channels_last: bool) -> object:
         def hook(module: nn.LayerNorm, args: tuple[Tensor, ...], _: Tensor) -> Tensor:
             x = args[0] if channels_last else args[0].transpose(1, 2)
             y = masked_norm(x, open_[axis], module)
@@ -82,10 +82,10 @@ def multiplied(net: Hubert, gates: dict[str, Tensor]) -> Iterator[None]:
 
         return hook
 
-    handles.append(net.frontend.norm.register_forward_hook(norm_hook(f"conv{last}", True)))
+    handles.append(net.frontend.norm.register_forward_hook(norm_hook(conv(last), True)))
     if net.config.conv_norm == "layer":
         for i, norm in enumerate(net.frontend.norms):
-            handles.append(norm.register_forward_hook(norm_hook(f"conv{i}", False)))
+            handles.append(norm.register_forward_hook(norm_hook(conv(i), False)))
     yield
     for handle in handles:
         handle.remove()
@@ -121,7 +121,7 @@ def test_scales_get_the_gradient_of_the_activations(net: Hubert) -> None:
         z.grad = None
     run(net, subnet, waveform).last_hidden_state.square().mean().backward()
     for axis, z in gates.items():
-        if axis != "conv6" and (z > 0).any():
+        if axis != conv(6) and (z > 0).any():
             where = z > 0
             assert expected[axis][where].abs().max() > 0
             torch.testing.assert_close(z.grad[where], expected[axis][where], atol=1e-12, rtol=1e-7)
@@ -129,7 +129,7 @@ def test_scales_get_the_gradient_of_the_activations(net: Hubert) -> None:
 
 def test_empty_sublayers_keep_their_bias_only(net: Hubert) -> None:
     """A layer without heads adds the bias of out_proj: zero biases make its attention nothing at all."""
-    subnet = Subnet(tuple(range(4)), {"heads1": (), "ffn1": range(0)})
+    subnet = Subnet(tuple(range(4)), {heads(1): (), ffn(1): range(0)})
     small = extract(net, subnet)
     layer, x = small.encoder.layers[1], torch.randn(2, 5, 32)
     torch.testing.assert_close(layer.attention(x, None), net.encoder.layers[1].attention.out_proj.bias.expand(2, 5, 32))
@@ -150,9 +150,9 @@ def test_a_pruned_net_is_an_ordinary_net(net: Hubert, tmp_path: Path) -> None:
     states = small(waveform).hidden_states
     torch.testing.assert_close(again(waveform).hidden_states, states, atol=0, rtol=0)
     assert len(Upstream(again)([waveform[0]])["hidden_states"]) == 5
-    reversed_ = {axis: tuple(reversed(range(n))) for axis, n in axis_sizes(small.config).items() if axis != "embed"}
+    reversed_ = {axis: tuple(reversed(range(n))) for axis, n in axis_sizes(small.config).items() if axis != EMBED}
     torch.testing.assert_close(reorder(small, reversed_)(waveform).hidden_states, states, atol=1e-5, rtol=1e-5)
-    subset = Subnet((0, 1, 2, 3), {"conv0": (0, 2), "heads0": (), "heads1": (), "ffn0": (1,)})
+    subset = Subnet((0, 1, 2, 3), {conv(0): (0, 2), heads(0): (), heads(1): (), ffn(0): (1,)})
     assert extract(small, subset)(waveform).last_hidden_state.shape == states[-1].shape
     again.train()(waveform).last_hidden_state.sum().backward()
     assert again.encoder.layers[1].attention.out_proj.bias.grad.abs().sum() > 0

@@ -7,15 +7,17 @@ import dataclasses
 import itertools
 import json
 import pickle
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny import TWO_CONVS
 
+import lighthubert as lh
 from lighthubert import cost
 from lighthubert.config import write_yaml
-from lighthubert.elastic import Arch, SearchSpace
+from lighthubert.elastic import EMBED, Arch, Axis, OneArch, SearchSpace, Supernet
 from lighthubert.models import HubertConfig
 
 SHIPPED = ("base", "small", "base_conv", "small_conv", "large", "mini")
@@ -146,7 +148,7 @@ def test_strided_ffn_units(embed: int, ffn: int) -> None:
         expected += range(768 * block, 768 * block + min(embed, ffn - len(expected)))
     space = dataclasses.replace(SearchSpace.load("small"), embed_dim=(256, 384, 512, 768), num_heads=(4,))
     arch = space.arch({"num_layers": 10, "embed_dim": embed, "num_heads": 4, "ffn_dim": ffn})
-    assert [*space.subnet(arch).units["ffn8"]] == expected
+    assert [*space.subnet(arch).units[Axis("ffn", 8)]] == expected
 
 
 def test_prefix_ffn_units_and_the_rest_of_a_subnet() -> None:
@@ -156,10 +158,10 @@ def test_prefix_ffn_units_and_the_rest_of_a_subnet() -> None:
     subnet = space.subnet(arch)
     assert subnet.layers == (0, 1, 2, 3, 4, 5, 6, 8, 9, 10)
     assert subnet.units == {
-        "embed": range(384),
-        **{f"conv{i}": range(n) for i, n in enumerate(convs)},
-        **{f"heads{i}": range(6) for i in subnet.layers},
-        **{f"ffn{i}": range(1344) for i in subnet.layers},
+        EMBED: range(384),
+        **{Axis("conv", i): range(n) for i, n in enumerate(convs)},
+        **{Axis("heads", i): range(6) for i in subnet.layers},
+        **{Axis("ffn", i): range(1344) for i in subnet.layers},
     }
     config = space.config(arch)
     assert config.arch == arch
@@ -200,3 +202,21 @@ def test_repr_is_short(name: str) -> None:
     for arch in (space.largest(), space.smallest()):
         assert len(repr(arch)) < 250
         assert len(repr(space.subnet(arch))) < 250
+
+
+def test_the_space_of_a_net_alone() -> None:
+    """Layers that all differ, one of them without heads: the net itself and nothing else."""
+    config = dataclasses.replace(SearchSpace.load("mini").parent, num_heads=(1, 0, 3), ffn_dim=(7, 0, 96))
+    space = OneArch.of(dataclasses.replace(config, layers=(0, 2, 5)))
+    arch = space.largest()
+    assert space.parent == config
+    assert arch == space.smallest() == space.sample(random.Random(0)) == space.arch(arch)
+    assert (arch.num_heads, arch.ffn_dim, arch.layers) == ((1, 0, 3), (7, 0, 96), (0, 1, 2))
+    assert space.config(arch) == dataclasses.replace(config, layers=(0, 1, 2))
+    assert (arch in space, space.num_archs) == (True, 1)
+    other = dataclasses.replace(arch, embed_dim=96)
+    assert other not in space
+    with pytest.raises(ValueError, match=r"^not the one arch of the space alone: Arch\(embed_dim=96, "):
+        space.subnet(other)
+    with pytest.raises(ValueError, match=r"^OneArch\(.*: a single net; there is nothing to search$"):
+        lh.find(Supernet(space), {"macs": 1e9}, lambda net: 0.0)

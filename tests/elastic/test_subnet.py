@@ -12,7 +12,7 @@ import torch
 from tiny import WHOLE_GROUPS as WHOLE
 from torch import Tensor, nn
 
-from lighthubert.elastic import SearchSpace, Subnet, Supernet, extract, reorder, select
+from lighthubert.elastic import EMBED, Axis, SearchSpace, Subnet, Supernet, conv, extract, ffn, heads, reorder, select
 from lighthubert.models import Hubert, HubertConfig
 
 FIXED = dataclasses.replace(WHOLE, pos_conv_fixed="groups")
@@ -86,7 +86,7 @@ def test_prefixes_written_out(name: str) -> None:
 def test_slices_are_views_and_choices_are_copies() -> None:
     net = make(WHOLE)
     params = dict(net.named_parameters())
-    subnet = Subnet((0, 2), {"embed": range(32), "heads0": range(2, 4), "ffn0": (5, 3, 9), "conv3": (1, 3, 5)})
+    subnet = Subnet((0, 2), {EMBED: range(32), heads(0): range(2, 4), ffn(0): (5, 3, 9), conv(3): (1, 3, 5)})
     found = select(params, subnet, WHOLE)
 
     def shares(name: str, source: str) -> bool:
@@ -124,23 +124,23 @@ def zero_conv(net: Hubert, i: int, keep: tuple[int, ...]) -> None:
 def test_kept_units_against_zeros(parent: HubertConfig) -> None:
     """Heads, FFN units and channels cut anywhere, in any order, and layers left out."""
     net = make(parent)
-    cuts: dict[str, tuple[int, ...]] = {
-        "heads0": (5, 1),
-        "heads3": (2,),
-        "ffn0": (90, 3, 17, 64),
-        "ffn2": tuple(range(1, 96, 5)),
-        "conv0": (7, 2, 3),
-        "conv2": (0, 11),
-        "conv5": tuple(range(4, 12)),
+    cuts: dict[Axis, tuple[int, ...]] = {
+        heads(0): (5, 1),
+        heads(3): (2,),
+        ffn(0): (90, 3, 17, 64),
+        ffn(2): tuple(range(1, 96, 5)),
+        conv(0): (7, 2, 3),
+        conv(2): (0, 11),
+        conv(5): tuple(range(4, 12)),
     }
     pruned = extract(net, Subnet((0, 2, 3), cuts))
     masked = copy.deepcopy(net)
-    zero_heads(masked, 0, cuts["heads0"])
-    zero_heads(masked, 3, cuts["heads3"])
-    zero_ffn(masked, 0, cuts["ffn0"])
-    zero_ffn(masked, 2, cuts["ffn2"])
+    zero_heads(masked, 0, cuts[heads(0)])
+    zero_heads(masked, 3, cuts[heads(3)])
+    zero_ffn(masked, 0, cuts[ffn(0)])
+    zero_ffn(masked, 2, cuts[ffn(2)])
     for i in (0, 2, 5):
-        zero_conv(masked, i, cuts[f"conv{i}"])
+        zero_conv(masked, i, cuts[conv(i)])
     masked.encoder.layers = nn.ModuleList(masked.encoder.layers[i] for i in (0, 2, 3))
     assert_same_function(pruned, masked)
     config = pruned.config
@@ -156,8 +156,8 @@ def test_whole_groups_of_the_embedding() -> None:
     groups, within = [4, 1, 5], [3, 0, 1, 2, 7, 6, 5, 4]
     kept = tuple(8 * g + c for g in groups for c in within)
     rest = tuple(8 * g + c for g in (0, 2, 3) for c in within)
-    direct = extract(net, Subnet((0, 1), {"embed": kept}))
-    front = extract(reorder(net, {"embed": kept + rest}), Subnet((0, 1), {"embed": range(24)}))
+    direct = extract(net, Subnet((0, 1), {EMBED: kept}))
+    front = extract(reorder(net, {EMBED: kept + rest}), Subnet((0, 1), {EMBED: range(24)}))
     assert direct.config.pos_conv_groups == 3
     assert direct.state_dict().keys() == front.state_dict().keys()
     for name, tensor in direct.state_dict().items():
@@ -171,7 +171,7 @@ def test_whole_groups_of_the_embedding() -> None:
 @torch.no_grad()
 def test_a_block_of_the_embedding_as_range_and_as_tuple(parent: HubertConfig) -> None:
     net = make(parent)
-    subnets = [Subnet((0, 1), {"embed": range(48)}), Subnet((0, 1), {"embed": tuple(range(48))}), Subnet((0, 1))]
+    subnets = [Subnet((0, 1), {EMBED: range(48)}), Subnet((0, 1), {EMBED: tuple(range(48))}), Subnet((0, 1))]
     first, *others = [extract(net, subnet).state_dict() for subnet in subnets]
     for other in others:
         assert all(torch.equal(first[name], tensor) for name, tensor in other.items())
@@ -191,7 +191,7 @@ def test_a_subnet_of_a_subnet() -> None:
     space = SearchSpace.load("mini")
     net = make(space.parent)
     once = extract(net, space.subnet(space.smallest()))
-    units = {"embed": range(32), "heads1": range(1), "ffn0": range(5), "conv2": range(7)}
+    units = {EMBED: range(32), heads(1): range(1), ffn(0): range(5), conv(2): range(7)}
     twice = extract(once, Subnet((0, 1, 3), units))
     assert twice.config.layers == (0, 1, 3)
     assert twice(torch.randn(1, 1000)).last_hidden_state.shape == (1, 2, 32)
@@ -200,7 +200,7 @@ def test_a_subnet_of_a_subnet() -> None:
 def test_extracted_nets_own_their_storage() -> None:
     net = make(WHOLE)
     owned = {p.untyped_storage().data_ptr() for p in net.parameters()}
-    for subnet in (Subnet((0,), {"embed": range(24), "ffn0": (3, 1)}), Subnet.full(WHOLE)):
+    for subnet in (Subnet((0,), {EMBED: range(24), ffn(0): (3, 1)}), Subnet.full(WHOLE)):
         small = extract(net, subnet)
         assert not owned & {p.untyped_storage().data_ptr() for p in small.parameters()}
         for parameter in small.parameters():
@@ -221,7 +221,7 @@ def test_extraction_keeps_mode_and_dtype() -> None:
 def test_a_supernet_takes_any_subnet_of_its_parent() -> None:
     torch.manual_seed(0)
     supernet = Supernet(SearchSpace.load("mini")).eval()
-    subnet = Subnet((1, 4), {"heads1": (3, 0), "ffn4": (700, 2, 30), "embed": (*range(32, 48), *range(160, 176))})
+    subnet = Subnet((1, 4), {heads(1): (3, 0), ffn(4): (700, 2, 30), EMBED: (*range(32, 48), *range(160, 176))})
     with torch.no_grad():
         inside = supernet(torch.ones(1, 8000), None, subnet)
         outside = extract(supernet.hubert, subnet)(torch.ones(1, 8000))
@@ -230,7 +230,8 @@ def test_a_supernet_takes_any_subnet_of_its_parent() -> None:
 
 def test_pickle_and_repr() -> None:
     subnet = Subnet(
-        (0, 2), {"embed": range(24), "heads0": (2, 1), "heads2": range(3), "ffn0": range(8), "conv1": range(4)}
+        (0, 2), {EMBED: range(24), heads(0): (2, 1), heads(2): range(3), ffn(0): range(8), conv(1): range(4)}
     )
-    assert pickle.loads(pickle.dumps(subnet)) == subnet  # noqa: S301
+    again = pickle.loads(pickle.dumps(subnet))  # noqa: S301
+    assert (again.layers, again.units, again.scales) == (subnet.layers, subnet.units, {})
     assert repr(subnet) == "Subnet(layers=(0, 2), embed=24, conv=4, heads=(2, 3) (not the first ones), ffn=8)"

@@ -11,7 +11,7 @@ from tiny import DATA, SPACE, distillation, recipe_values, write_yaml
 
 import lighthubert as lh
 from lighthubert.data import DataConfig, Manifest
-from lighthubert.elastic import extract
+from lighthubert.elastic import Axis, conv, extract, ffn, heads
 from lighthubert.pretrain.__main__ import main
 from lighthubert.search.score import HeldOutLoss
 
@@ -69,8 +69,8 @@ def test_a_killed_run_ends_with_the_same_net(world: Path, supernet: lh.Supernet,
 def test_a_pruned_net(world: Path, supernet: lh.Supernet, tmp_path: Path) -> None:
     """Any units of each axis, a layer without heads, another one without FFN; its head starts anew."""
     rng = random.Random(0)
-    units: dict[str, tuple[int, ...]] = {f"conv{i}": tuple(sorted(rng.sample(range(8), 5))) for i in range(7)}
-    units |= {"heads0": (1,), "heads1": (), "heads2": (0, 3), "ffn0": (3, 7, 70), "ffn1": (5,), "ffn2": ()}
+    units: dict[Axis, tuple[int, ...]] = {conv(i): tuple(sorted(rng.sample(range(8), 5))) for i in range(7)}
+    units |= {heads(0): (1,), heads(1): (), heads(2): (0, 3), ffn(0): (3, 7, 70), ffn(1): (5,), ffn(2): ()}
     pruned = extract(supernet.hubert, lh.Subnet((0, 1, 2, 3), units))
     lh.save(pruned, tmp_path / "pruned.safetensors")
     assert run(world, tmp_path, init=str(tmp_path / "pruned.safetensors")) == 0

@@ -12,8 +12,8 @@ from harness import evals
 from tiny import random_hubert, write_yaml
 
 import lighthubert as lh
-from lighthubert.config import read_recipe, read_values, read_yaml
-from lighthubert.pretrain.__main__ import main, schema_of
+from lighthubert.config import Recipes, read_yaml
+from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
 
@@ -31,7 +31,7 @@ MINI_TEACHER = "checkpoints/hubert-mini.safetensors"
 
 def load(name: str) -> Distill | Units:
     path = str(RECIPES / f"{name}.yaml")
-    return read_recipe(path, [], schema_of(path, read_values(path, [])))
+    return Recipes(Distill, Units).read(path, [])
 
 
 def teacher_config(recipe: Distill) -> lh.HubertConfig:

@@ -7,6 +7,7 @@ from typing import Any
 import harness
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from tiny import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
 
@@ -16,8 +17,8 @@ from lighthubert.data import Manifest
 from lighthubert.objectives import UnitLabels
 from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.recipe import UnitConfig
-from lighthubert.pretrain.units import prepare_units
-from lighthubert.train import state
+from lighthubert.pretrain.units import make_units
+from lighthubert.runtime import files
 
 PRELOAD = ("lighthubert.pretrain.report", "lighthubert.pretrain.units", "torch._dynamo", "torch.utils.tensorboard",
            "matplotlib.figure", "rich.table")  # fmt: skip
@@ -101,7 +102,7 @@ def test_killed_while_labels_are_made(tmp_path: Path, world: Path, unit_run: Pat
         job.wait_until((killed / "units" / "centres.npz").exists, "the centres are there")
         job.kill()
     assert not (killed / "hubert.safetensors").exists()
-    (killed / "units" / "train.tmp.npz").write_bytes(b"half")  # what a kill in writing leaves
+    (killed / "units" / ".train.npz.77.part").write_bytes(b"half")  # what a kill in writing leaves
     for name in ("train.npz", "valid.npz"):
         (killed / "units" / name).unlink(missing_ok=True)
     centres = (killed / "units" / "centres.npz").stat().st_mtime_ns
@@ -111,7 +112,7 @@ def test_killed_while_labels_are_made(tmp_path: Path, world: Path, unit_run: Pat
         with np.load(unit_run / "units" / f"{name}.npz") as a, np.load(killed / "units" / f"{name}.npz") as b:
             for key in a.files:
                 assert np.array_equal(a[key], b[key]), (name, key)
-    assert not [path.name for path in (killed / "units").glob("*.tmp*")]
+    assert not [path.name for path in (killed / "units").glob(".*")]
     assert (killed / "hubert.safetensors").read_bytes() == (unit_run / "hubert.safetensors").read_bytes()
 
 
@@ -158,7 +159,8 @@ def test_labels_of_other_weights_are_not_taken(tmp_path: Path, world: Path) -> N
 
     def label(name: str, seed: int) -> np.ndarray:
         save(random_hubert(HubertConfig.from_dict(TEACHER), seed), config.source)
-        prepare_units(config, read(config.source), few, few, tmp_path / name, seed=1)
+        clips, device = {"train": few, "valid": few}, torch.device("cpu")
+        make_units(config, read(config.source), clips, tmp_path / name, 1, device)
         return UnitLabels(tmp_path / name / "train.npz").units
 
     before = label("units", 0)
@@ -186,7 +188,7 @@ def test_nothing_is_written_into_a_folder_in_use(
     tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
     """Neither labels nor a recipe: the process that holds it may be making them."""
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
     values = (unit_values if objective == "units" else recipe_values)(world, run_dir=str(tmp_path / "run"))
     recipe = write_yaml(tmp_path / "r.yaml", values)
     (tmp_path / "run").mkdir()

@@ -18,7 +18,7 @@ import lighthubert as lh
 from lighthubert import HubertConfig, cost, save
 from lighthubert.config import Recipes, read_yaml
 from lighthubert.data import write_manifest
-from lighthubert.elastic import axis_sizes, importance, ranking
+from lighthubert.elastic import EMBED, axis_sizes, conv, importance, ranking
 from lighthubert.finetune import load
 from lighthubert.prune.__main__ import main
 from lighthubert.prune.gates import open_probability
@@ -81,7 +81,7 @@ def test_the_three_methods(tmp_path: Path, world: Path, capsys: pytest.CaptureFi
     assert any((run_dir / "tensorboard").iterdir())
     assert "largest difference from the gated net: 0" in capsys.readouterr().out
     waveform, ordered = torch.randn(2, 6000), lh.load(run_dir / "ordered.safetensors")
-    embed = list(ranking(whole, importance(whole))["embed"])
+    embed = list(ranking(whole, importance(whole))[EMBED])
     states = tuple(state[:, :, embed] for state in whole(waveform).hidden_states)
     torch.testing.assert_close(ordered(waveform).hidden_states, states, atol=1e-4, rtol=1e-4)
     assert not torch.equal(ordered.encoder.layers[0].fc1.weight, whole.encoder.layers[0].fc1.weight)
@@ -197,7 +197,7 @@ def test_macs_go_where_the_leverage_is(tmp_path: Path, world: Path) -> None:
     sizes = axis_sizes(config)
     leverage = []
     for i in range(7):
-        fewer = sizes | {f"conv{i}": sizes[f"conv{i}"] - 1}
+        fewer = sizes | {conv(i): sizes[conv(i)] - 1}
         saved = [count(config) - count(config, sizes=fewer) for count in (cost.macs, cost.num_params)]
         leverage.append(saved[0] / saved[1])
     assert leverage == sorted(leverage, reverse=True)
@@ -224,7 +224,7 @@ def test_the_order_of_gates_seeds_a_supernet(tmp_path: Path, world: Path) -> Non
     gates = harness.newest(run_dir)["model"]
     order = gates["gates.log_alpha.ffn2"].argsort(descending=True, stable=True)
     whole, ordered = (load_file(path) for path in (world / "teacher.safetensors", run_dir / "ordered.safetensors"))
-    embed = ranking(net := lh.load(world / "teacher.safetensors"), importance(net))["embed"]
+    embed = ranking(net := lh.load(world / "teacher.safetensors"), importance(net))[EMBED]
     assert list(embed) != sorted(embed)
     name = "encoder.layers.2.fc1.weight"
     assert torch.equal(ordered[name], whole[name][order][:, list(embed)])

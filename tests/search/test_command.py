@@ -1,4 +1,4 @@
-"""python -m lighthubert.search: its files, a kill, two ranks, and what it says of wrong input."""
+"""lighthubert search: its files, a kill, two ranks, and what it says of wrong input."""
 
 import json
 import math

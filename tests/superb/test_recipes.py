@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import lighthubert as lh
-from lighthubert.config import read_recipe
+from lighthubert.config import Recipes
 from lighthubert.superb.benchmark import BENCHMARK
-from lighthubert.superb.plan import _merged, _settings
+from lighthubert.superb.plan import _settings
 from lighthubert.superb.recipe import Sweep
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes/superb").glob("*.yaml"))
@@ -18,7 +18,7 @@ PUBLISHED = {"ASR": (32, 1e-4), "ASV": (50, 5e-5), "ER": (32, 1e-4), "IC": (32, 
 
 
 def load(path: Path, *overrides: str) -> Sweep:
-    return read_recipe(path, list(overrides), Sweep)
+    return Recipes(Sweep).read(path, list(overrides))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -51,8 +51,7 @@ def test_the_published_settings(path: Path, package: Path) -> None:
     assert all("no such file or folder" in problem for problem in problems)  # no key that the settings lack
     for name, (batch, rate) in PUBLISHED.items():
         runner, expert = found[name]["runner"], found[name]["downstream_expert"]
-        section: dict[str, Any] = _merged(_merged(expert.get("datarc", {}), expert.get("loaderrc", {})),
-                                          expert.get("corpus", {}))  # fmt: skip
+        section: dict[str, Any] = expert.get("datarc", {}) | expert.get("loaderrc", {}) | expert.get("corpus", {})
         sizes = {section[key] for key in ("train_batch_size", "train_batchsize", "batch_size") if key in section}
         assert len(sizes) == 1, name
         assert (sizes.pop() * runner["gradient_accumulate_steps"], found[name]["optimizer"]["lr"]) == (batch, rate)

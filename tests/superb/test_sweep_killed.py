@@ -1,4 +1,4 @@
-"""Sweeps that are killed, that lose a process, and that run all tasks."""
+"""Sweeps that are killed or stopped, that lose a process, and that run all tasks."""
 
 import os
 import shutil
@@ -35,8 +35,11 @@ def wait_until(process: "subprocess.Popen[bytes]", ready: Callable[[], bool]) ->
 
 
 def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [number for child in map(int, found) for number in (child, *children(child))]
+    try:
+        numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it has ended in between
+        return []
+    return [number for child in map(int, numbers) for number in (child, *children(child))]
 
 
 def alive(pid: int) -> bool:
@@ -81,6 +84,30 @@ def test_killed_and_called_again(files: Path, package: Path) -> None:
     assert (files / "run/results.jsonl").read_bytes() == before
 
 
+def test_stopped(files: Path, package: Path) -> None:
+    """Ctrl-C while a job reads with processes of its own: all end, and the next call goes on."""
+    readers = {"downstream_expert": {"datarc": {"num_workers": 1}}}
+    sweeps.write(files, {"IC": {"set": readers}}, nets={"narrow": {"arch": "smallest"}})
+    sweeps.steps(files, "IC", **LONG | {"total_steps": 150, "eval_step": 150})
+    folder = files / "run/jobs/narrow/IC/exp"
+    with (files / "out").open("wb") as log:
+        process = start(files, package, log)
+        wait_until(process, lambda: bool([*folder.glob("states-*.ckpt")]) and len(children(process.pid)) > 1)
+        workers = children(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    deadline = time.monotonic() + 5
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a process of the stopped sweep goes on"
+        time.sleep(0.05)
+    printed = (files / "out").read_text()
+    assert printed.endswith("stopped; the same command goes on\n")
+    assert "Traceback" not in printed
+    assert launch(files, package, "sweep", "recipe.yaml").returncode == 0
+    (row,) = rows(files)
+    assert row["resumed_from_step"] >= 20
+
+
 def test_a_process_that_dies_loses_its_own_job(files: Path, package: Path) -> None:
     sweeps.write(files, {"IC": {}, "KS": {}}, nets={"narrow": {"arch": "smallest"}})
     sweeps.steps(files, "IC", **LONG)
@@ -97,7 +124,7 @@ def test_a_process_that_dies_loses_its_own_job(files: Path, package: Path) -> No
 
 
 def test_every_task(files: Path, package: Path) -> None:
-    """All that this s3prl can run, one after another in one process, and a submission of it."""
+    """All that this s3prl can run, one after another."""
     more = {"ER": {"folds": ["fold1"]}, "QbE": {"layer": -1}}
     missing = [] if (package / "downstream/ctc/corpus").is_dir() else ["PR", "SF"]
     tasks = {name: more.get(name, {}) for name in tiny.TASKS if name not in missing}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lighthubert.superb.plan import Candidate, Job
+from lighthubert.superb.plan import Candidate, Evaluation
 from lighthubert.superb.recipe import Bounds, Reference
 from lighthubert.superb.table import compare, gather, rank, write_tables
 
@@ -47,7 +47,7 @@ def test_the_superb_score_by_hand() -> None:
 
 def test_folds_are_averaged_when_all_are_done(tmp_path: Path) -> None:
     candidate = Candidate("lighthubert", "f", None, "w", 1000, 2_000_000_000)
-    jobs = [Job("a", "ER", fold, candidate, {}, "test", None, 1, "cpu", tmp_path, tmp_path)
+    jobs = [Evaluation("a", "ER", fold, candidate, {}, "test", None, 1, "cpu", str(tmp_path))
             for fold in ("fold1", "fold2")]  # fmt: skip
     rows = [{"net": "a", "task": "ER", "metrics": {"acc": acc}} for acc in (60.0, 64.0)]
     assert gather("a", jobs, rows[:1]) == {}
@@ -58,7 +58,7 @@ def test_the_files(tmp_path: Path) -> None:
     candidates = {"a": Candidate("lighthubert", "f", None, "w", 26_873_600, 860_700_000_000),
                   "b": Candidate("lighthubert", "g", None, "x", 94_371_584, 1_669_156_022_848),
                   "c": Candidate("fbank", None, None, None, None, None)}  # fmt: skip
-    jobs = [Job(net, task, None, candidate, {}, "test", None, 1, "cpu", tmp_path, tmp_path)
+    jobs = [Evaluation(net, task, None, candidate, {}, "test", None, 1, "cpu", str(tmp_path))
             for task in ("KS", "SF", "ASR") for net, candidate in candidates.items()]  # fmt: skip
     rows = [
         {"net": net, "task": task, "metrics": metrics} for net, of in SCORES.items() for task, metrics in of.items()

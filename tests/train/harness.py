@@ -138,7 +138,7 @@ class Series:
         rng, in_writing = random.Random(seed), 0
         for number in range(self.kills):
             self._kill(whole, killed, number, seconds / self.kills, rng)
-            in_writing += any(killed.glob("checkpoints/*.tmp"))
+            in_writing += any(killed.glob("checkpoints/.*.part"))
         self._finish(killed)
         print(f"{self.kills} kills, {in_writing} of them left a half-written checkpoint; a run takes {seconds:.1f} s")
         assert in_writing, "no kill came while a checkpoint was being written"
@@ -217,7 +217,7 @@ def _execute(command: Sequence[str]) -> None:
 def _written(folder: Path) -> int:
     """Bytes of the checkpoint that is being written."""
     try:
-        return max((path.stat().st_size for path in folder.glob("*.pt.tmp")), default=0)
+        return max((path.stat().st_size for path in folder.glob(".*.pt.*.part")), default=0)
     except FileNotFoundError:  # just finished
         return 0
 

@@ -14,6 +14,7 @@ import toy
 from filelock import FileLock, Timeout
 
 from lighthubert.data import Manifest
+from lighthubert.runtime import files
 from lighthubert.runtime.errors import StateError
 from lighthubert.runtime.files import locked
 from lighthubert.train import TrainingError
@@ -101,14 +102,14 @@ def test_another_recipe_is_refused_by_name(tmp_path: Path, manifest: Path) -> No
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
     with FileLock(tmp_path / ".lock"), pytest.raises(StateError, match="another process trains"):
         toy.train(tmp_path, manifest)
 
 
 def test_a_job_may_hold_its_folder_already(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the end of its own block: the loop does not give it away."""
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
     with locked(tmp_path):
         assert toy.train(tmp_path, manifest)[0].finished
         with pytest.raises(Timeout):

@@ -94,8 +94,9 @@ def test_leftovers_of_a_killed_writer_go(tmp_path: Path) -> None:
     (tmp_path / ".step_00000002.pt.77.part").write_bytes(b"half")
     (tmp_path / ".step_00000002.pt.sha256.77.part").write_bytes(b"half")
     (tmp_path / "step_00000002.pt.sha256").write_text("of a checkpoint that never came")
-    assert checkpoints.newest() == tmp_path / "step_00000001.pt"
-    assert names(tmp_path) == ["step_00000001.pt", "step_00000001.pt.sha256"]
+    with locked(tmp_path):
+        assert checkpoints.newest() == tmp_path / "step_00000001.pt"
+    assert names(tmp_path) == [".lock", "step_00000001.pt", "step_00000001.pt.sha256"]
 
 
 def test_an_error_in_writing_leaves_the_old_checkpoint(tmp_path: Path) -> None:
