@@ -96,6 +96,15 @@ def test_a_fine_tuned_file_is_a_net_too(tmp_path: Path, world: Path) -> None:
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
+def test_check_writes_nothing(tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_yaml(tmp_path / "r.yaml", task_values(world, run_dir=str(tmp_path / "run")))
+    assert main([str(recipe), "--check"]) == 0
+    assert list(tmp_path.iterdir()) == [recipe]
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("vocabulary: ") and "`<blank>`" in line for line in lines)
+    assert f"{world / 'train.tsv'}: 6 clips, 0.00 h" in lines
+
+
 def test_other_files_hold_no_task(tmp_path: Path, world: Path) -> None:
     with pytest.raises(CheckpointError, match=r"net\.safetensors: holds no fine-tuned task"):
         finetune.load(world / "net.safetensors")

@@ -271,6 +271,16 @@ def test_wrong_recipes(tmp_path: Path, world: Path, capsys: pytest.CaptureFixtur
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("what", ["distill", "task"])
+def test_check_writes_nothing(tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    changes = {"distill": None, "task": TASKS["ctc"]} | write_labels(world, tmp_path) if what == "task" else {}
+    path = write_yaml(tmp_path / "r.yaml", values_of(world, data={"max_clip_seconds": 3.0}, **changes))
+    before = set(tmp_path.iterdir())
+    assert main([str(path), f"run_dir={tmp_path / 'run'}", "--check"]) == 0
+    assert set(tmp_path.iterdir()) == before
+    assert "constraints: params" in capsys.readouterr().out.splitlines()
+
+
 def test_another_init_under_the_same_name(tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init = shutil.copy(world / "teacher.safetensors", tmp_path / "net.safetensors")
     prune(tmp_path, world, init=str(init))

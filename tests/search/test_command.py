@@ -112,7 +112,7 @@ def test_scores_by_a_probe(world: Path, tmp_path: Path, capsys: pytest.CaptureFi
     best = supernet.sample(tmp_path / "run" / "best.yaml")
     assert f"{1 - score(best, everything, None, None):.4f}" in out
     assert main([str(path), "probe.held_out_clips=7"]) == 2
-    assert "scores of another search (clips: " in capsys.readouterr().err
+    assert "started with another recipe: clips was " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
