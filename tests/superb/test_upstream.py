@@ -144,7 +144,7 @@ def test_what_cannot_be_evaluated(
     files: Path, file: str, arch: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(files)
-    Path("wrong.yaml").write_text("embed_dim: 20\nnum_layers: 2\nnum_heads: 2\nffn_ratio: 2.0\n")
+    Path("wrong.yaml").write_text("embed_dim: 20\nnum_layers: 2\nnum_heads: 2\nffn_ratio: 2.0\nconv_channels: 4\n")
     with pytest.raises(UpstreamError, match=re.escape(message)) as caught:
         lighthubert(file, arch)
     assert str(caught.value).startswith(file)
