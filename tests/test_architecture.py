@@ -8,16 +8,17 @@ import pytest
 JOBS = {"prepare", "pretrain", "search", "prune", "finetune", "superb", "extract", "profile"}
 # A room imports rooms of a lower rank only. The package and its command see everything, and no room sees those.
 RANKS = {"schema": 0, "config": 1, "models": 1, "elastic": 2, "cost": 3, "data": 4, "checkpoint": 4}
-RANKS |= {"train": 5, "objectives": 5, "probes": 5.5} | dict.fromkeys(JOBS, 6) | {"__init__": 7, "__main__": 7}
+RANKS |= {"train": 5, "objectives": 5, "tasks": 5.3, "probes": 5.5}
+RANKS |= dict.fromkeys(JOBS, 6) | {"__init__": 7, "__main__": 7}
 DOORS = {
     "omegaconf": {"config"},
     "yaml": {"config"},
     "tensorboard": {"train/log"},
     "fairseq2": {"data"},
     "soundfile": {"data"},
-    "torchaudio": {"data", "checkpoint", "superb", "objectives/decoding"},
-    "jiwer": {"objectives/decoding"},
-    "tokenizers": {"objectives/vocabulary"},
+    "torchaudio": {"data", "checkpoint", "superb", "tasks/decoding"},
+    "jiwer": {"tasks/decoding"},
+    "tokenizers": {"tasks/vocabulary"},
     "s3prl": {"superb"},
     "pymoo": {"search/evolve"},
     "plotly": {"search/report"},
