@@ -44,10 +44,6 @@ class Sparsity(Checked):
     """Of the front-end's parameters."""
     transformer_params: Share | None = None
     """Of the Transformer's parameters."""
-    frontend_macs: Share | None = None
-    """Of the front-end's MACs."""
-    transformer_macs: Share | None = None
-    """Of the Transformer's MACs."""
     warmup_steps: Annotated[int, NOT_NEGATIVE] = 0
     """What is asked for rises from 0 for so long."""
 
