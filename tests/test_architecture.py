@@ -229,7 +229,9 @@ def test_long_files_and_functions_are_seen() -> None:
     assert not [*too_long(method + "        x = 1\n" * 38, "a.py")]
 
 
-@pytest.mark.parametrize("source", ["from lighthubert.search.run import search", "def profile(): ...", "class cost: ..."])
+@pytest.mark.parametrize(
+    "source", ["from lighthubert.search.run import search", "def profile(): ...", "class cost: ..."]
+)
 def test_a_hidden_module_is_seen(source: str) -> None:
     assert hidden_modules(source)
     assert not hidden_modules("from lighthubert import search")

@@ -35,10 +35,15 @@ def test_the_old_file_stays_on_an_error(tmp_path: Path) -> None:
     one, two, new = (tmp_path / name for name in ("one", "two", "new"))
     one.write_text("old 1")
     two.write_text("old 2")
-    with pytest.raises(KeyboardInterrupt), replacing(one) as a, replacing(two) as b, replacing(new) as c:
-        for part in (a, b, c):
-            part.write_text("half")
-        raise KeyboardInterrupt
+
+    def stopped_halfway() -> None:
+        with replacing(one) as a, replacing(two) as b, replacing(new) as c:
+            for part in (a, b, c):
+                part.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_halfway()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "old 1", "two": "old 2"}
 
 
@@ -77,7 +82,7 @@ def test_who_holds_a_folder_clears_what_a_killed_process_left(tmp_path: Path) ->
 
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:
     """Another process holds it until its stdin ends."""
-    hold = "import filelock, sys; filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
+    hold = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]):\n    print('held', flush=True)\n    input()"
     words = [sys.executable, "-c", hold, str(tmp_path / ".lock")]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
