@@ -1,4 +1,4 @@
-"""`python -m lighthubert.extract`: the file it writes is the subnet, and wrong calls say why."""
+"""`lighthubert extract`: the file it writes is the subnet, and wrong calls say why."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""`python -m lighthubert.profile`: its table of the shipped files, and what it says of wrong calls."""
+"""`lighthubert profile`: its table of the shipped files, and what it says of wrong calls."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""python -m lighthubert.search RECIPE.yaml [key=value ...]"""
+"""lighthubert search RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_what_is_wrong_is_named(corpus: Path, tmp_path: Path) -> None:
         load_task("x", corpus)
     with pytest.raises(ManifestError, match=r"train\.tsv: no column intent \(further columns are speaker, source\)"):
         load_task("intents", corpus)
-    with pytest.raises(ManifestError, match=r"phones\.tsv: is missing; `python -m lighthubert\.prepare phones`"):
+    with pytest.raises(ManifestError, match=r"phones\.tsv: is missing; `lighthubert prepare phones`"):
         load_task("phones", corpus)
     with pytest.raises(ManifestError, match=r"train\.tsv: probe who: fewer than two classes with 9 clips"):
         utterances("who", corpus, "speaker", {"source": "game"}, min_train=9, leave_out=("cut",))
