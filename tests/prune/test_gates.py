@@ -15,6 +15,7 @@ from lighthubert import HubertConfig, cost
 from lighthubert.elastic import Subnet, axis_sizes, conv, extract, ffn, heads, run_subnet
 from lighthubert.prune.constraint import Constraint, check_budgets, harden, lagrangian, problems_of
 from lighthubert.prune.gates import Gates, open_probability, sample, soft
+from lighthubert.prune.recipe import Sparsity
 
 TINY = HubertConfig.from_dict(TEACHER)
 ALL = ("conv", "heads", "ffn")
@@ -287,3 +288,12 @@ def test_what_does_not_go_together() -> None:
     gates = Gates(TINY, ["heads"], seed=1)
     with pytest.raises(ValueError, match=r"^sparsity\.params: at most 0\.\d+ can go with these units, got 0\.9$"):
         check_budgets([Constraint("params", "all", 0.9)], gates)
+
+
+def test_macs_of_both_parts_are_those_of_the_net() -> None:
+    """Each part can have a constraint of its own, in MACs too."""
+    front, rest = Sparsity(frontend_macs=0.3, transformer_macs=0.5).constraints
+    config = HubertConfig.base()
+    assert (str(front), str(rest)) == ("frontend_macs", "transformer_macs")
+    assert front.of(config) + rest.of(config) == cost.macs(config)
+    assert front.budget(config) == pytest.approx(0.7 * cost.macs(config, part="frontend"))
