@@ -14,6 +14,7 @@ import numpy as np
 from lighthubert.cost import Latency, costs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
+from lighthubert.runtime.errors import UserError
 
 MUTATION = 0.1  # chance that a choice is drawn anew
 WALKS = 8  # mutants to choose from, where an arch is above the budget
@@ -34,7 +35,7 @@ class Budget:
                 f"budget.{name}: the smallest subnet has {_told(smallest[name])}, got {limits[name]:,.15g}"
                 for name in over
             )
-            raise ValueError("; ".join(told))
+            raise UserError("; ".join(told))
 
     def costs(self, archs: Sequence[Arch]) -> dict[str, np.ndarray]:
         """Cost -> (N,), of the costs that are limited."""

@@ -50,7 +50,7 @@ def space_of(supernet: Supernet) -> SearchSpace:
     return supernet.space
 
 
-def search(
+def run_search(
     space: SearchSpace,
     limits: Mapping[str, float],
     score: Callable[[Arch], float],
@@ -68,10 +68,8 @@ def search(
 
     Raises ValueError for a budget that no arch keeps to, StateError for a record of another recipe, Stopped.
     """
-    budget, evaluations = (
-        Budget(space, limits, latency),
-        -(-evaluations // population) * population,
-    )  # whole generations
+    budget = Budget(space, limits, latency)
+    evaluations = -(-evaluations // population) * population  # whole generations
     record = Record(space, score, limits, path, recipe or {}, latency)
     asked: dict[str, list[Arch]] = {"evolution": [], "random": [], "uniform": [budget.uniform()]}
     with StopRequest() as stop, _progress(record, 2 * evaluations + 1, stop):
@@ -86,22 +84,11 @@ def search(
         evolve(space, budget, scores, evaluations // population, population, seed)
         asked["random"] = budget.draw(evaluations, random.Random(f"random search {seed}"))
         record(asked["random"], "random")
-    best = {
-        origin: min((record.scored[arch] for arch in archs), key=lambda row: row.score)
-        for origin, archs in asked.items()
-    }
-    rows = [record.scored[arch] for arch in dict.fromkeys(asked["evolution"])]
+    rows = {origin: [record.scored[arch] for arch in dict.fromkeys(archs)] for origin, archs in asked.items()}
+    best, at_random, uniform = (min(rows[origin], key=lambda row: row.score) for origin in asked)
     every = list(record.scored.values())
-    return Found(
-        space,
-        budget.limits,
-        best["evolution"],
-        best["random"],
-        best["uniform"],
-        front(rows, list(limits)),
-        every,
-        evaluations,
-    )
+    return Found(space, budget.limits, best, at_random, uniform, front(rows["evolution"], list(limits)),
+                 every, evaluations)  # fmt: skip
 
 
 def front(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:
