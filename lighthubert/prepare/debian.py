@@ -17,16 +17,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lighthubert.data import SAMPLE_RATE, AudioError, write_manifest
+from lighthubert.data import SAMPLE_RATE, AudioError
 from lighthubert.data.audio import decode_soundfile, to_mono_16k, write_audio
 from lighthubert.prepare.games import fillets, noise, queen
-from lighthubert.prepare.report import PrepareError, each, say_written
+from lighthubert.prepare.report import PrepareError, each, write_clips
 from lighthubert.prepare.sources import Clip, asterisk, klettres, menardi, sphinx
 from lighthubert.prepare.text import SPLITS, normalise, split_of
 
@@ -51,7 +52,7 @@ def prepare_debian(root: Path, out: Path, only: Sequence[str], download_first: b
     packages = sorted({package for name in only for package in SOURCES[name][1]})
     if download_first:
         download(packages, root)
-    clips = [clip for name in only for clip in SOURCES[name][0](root)]
+    clips = [replace(clip, source=name) for name in only for clip in SOURCES[name][0](root)]
     if not clips:
         raise PrepareError(f"{root}: none of the packages {', '.join(packages)} is unpacked there (see --download)")
     copy_licences(packages, root, out)
@@ -61,8 +62,7 @@ def prepare_debian(root: Path, out: Path, only: Sequence[str], download_first: b
     for name in (*SPLITS, "other"):
         chosen = [row for row in rows if row["manifest"] == name]
         if chosen:
-            write_manifest(out / f"{name}.tsv", COLUMNS, chosen)
-            say_written(out / f"{name}.tsv", (row["samples"] for row in chosen), len(chosen))
+            write_clips(out / f"{name}.tsv", COLUMNS, chosen, len(chosen))
     if len(clips) > len(rows):
         print(f"{len(clips) - len(rows)} of {len(clips)} clips left out")
 
@@ -74,12 +74,7 @@ def describe(clip: Clip, samples: int) -> dict[str, Any]:
         "path": file_name(clip),
         "samples": samples,
         "transcript": text,
-        "speaker": clip.speaker,
-        "language": clip.language,
-        "source": clip.source,
-        "kind": clip.kind,
-        "intent": clip.intent,
-        "prompt": clip.prompt,
+        **{column: getattr(clip, column) for column in COLUMNS[3:]},
         "manifest": split_of(text or clip.id) if clip.kind == "speech" else "other",
     }
 

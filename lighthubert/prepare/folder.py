@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from lighthubert.data import load_audio, write_manifest
-from lighthubert.data.manifest import listed_path
-from lighthubert.prepare.report import PrepareError, each, say_written
+from lighthubert.data import load_audio
+from lighthubert.prepare.report import PrepareError, write_measured
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
 
@@ -19,11 +17,5 @@ def prepare_folder(folder: Path, out: Path, jobs: int) -> None:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
         raise PrepareError(f"{folder}: no audio file in it ({', '.join(sorted(SUFFIXES))})")
-    rows: list[dict[str, Any]] = [
-        {"path": listed_path(path, out), "samples": samples}
-        for path, samples in each(files, lambda path: len(load_audio(path)), str, jobs, "decoding")
-    ]
-    if not rows:
-        raise PrepareError(f"{folder}: none of its {len(files)} audio files can be read")
-    write_manifest(out, ["path", "samples"], rows)
-    say_written(out, (row["samples"] for row in rows), len(files))
+    nothing = f"{folder}: none of its {len(files)} audio files can be read"
+    write_measured(out, files, lambda path: len(load_audio(path)), lambda path: {}, jobs, "decoding", nothing)

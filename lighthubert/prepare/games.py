@@ -28,7 +28,6 @@ def fillets(root: Path) -> Iterator[Clip]:
             yield Clip(
                 path,
                 f"fillets_{language}/{level}__{line_id}",
-                "fillets",
                 speaker=f"fillets-{language}-{fish(line_id, fonts.get(line_id, ''))}",
                 language=language,
                 text=texts.get(line_id, ""),
@@ -49,7 +48,7 @@ def noise(root: Path) -> Iterator[Clip]:
     for kind, pattern in (("sfx", "sound/*/en/*.ogg"), ("music", "music/*.ogg")):
         for path in sorted((root / FISH).glob(pattern)):
             name = path.relative_to(root / FISH).as_posix().removesuffix(".ogg").replace("/", "__")
-            yield Clip(path, f"noise/{name}", "noise", kind=kind, prompt=path.stem)
+            yield Clip(path, f"noise/{name}", kind, prompt=path.stem)
 
 
 # The queen's one data file: a table of (12-byte name, unknown byte, offset, size), big-endian, then the members.
@@ -83,7 +82,6 @@ def queen(root: Path) -> Iterator[Clip]:
         yield Clip(
             members[name],
             f"queen/{key}",
-            "queen",
             speaker=speakers.get(key, f"queen-{guess}"),
             language="en",
             text=texts.get(key, ""),

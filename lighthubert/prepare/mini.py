@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lighthubert.data import SAMPLE_RATE, Manifest, load_audio, write_manifest
+from lighthubert.data import SAMPLE_RATE, Manifest, load_audio
 from lighthubert.data.audio import write_audio
-from lighthubert.prepare.report import PrepareError, each, say_written
+from lighthubert.prepare.report import PrepareError, each, write_clips
+from lighthubert.tasks.labels import labelled_rows
 
 LANGUAGES = ("en", "es", "fr", "it", "ru")
 SECONDS = {"train": ("train", 120.0), "valid": ("test", 24.0)}  # manifest -> split of the corpus, each language's share
@@ -50,13 +51,11 @@ def prepare_mini(corpus: Path, out: Path, jobs: int) -> None:
     for name, (split, share) in SECONDS.items():
         manifest = Manifest.read(corpus / f"{split}.tsv")
         chosen = [row for language in LANGUAGES for row in choose(manifest, language, share)]
-        work = partial(encode, manifest, out)
         rows: list[dict[str, Any]] = []
-        for row, samples in each(chosen, work, manifest.file_path, jobs, name):
+        for row, samples in each(chosen, partial(encode, manifest, out), manifest.file_path, jobs, name):
             columns = {column: manifest.columns[column][row] for column in COLUMNS[2:]}
             rows.append({"path": target(manifest, row), "samples": samples, **columns})
-        write_manifest(out / f"{name}.tsv", COLUMNS, rows)
-        say_written(out / f"{name}.tsv", (row["samples"] for row in rows), len(chosen))
+        write_clips(out / f"{name}.tsv", COLUMNS, rows, len(chosen))
         total, seconds = total + len(rows), seconds + sum(row["samples"] for row in rows) / SAMPLE_RATE
     shutil.copyfile(corpus / LICENCE, out / "LICENSE.txt")
     (out / "ATTRIBUTION.md").write_text(ATTRIBUTION.format(clips=total, minutes=seconds / 60), encoding="utf-8")
@@ -64,18 +63,11 @@ def prepare_mini(corpus: Path, out: Path, jobs: int) -> None:
 
 def choose(manifest: Manifest, language: str, share: float) -> list[int]:
     """Rows of one language up to its share of seconds, in an order that only the names decide."""
-    columns = manifest.columns
-    fit = [
-        row
-        for row, samples in enumerate(manifest.samples)
-        if columns["source"][row] == "asterisk"
-        and columns["language"][row] == language
-        and columns["transcript"][row]
-        and MIN_SECONDS <= samples / SAMPLE_RATE <= MAX_SECONDS
-    ]
-    fit.sort(key=lambda row: hashlib.sha256(columns["prompt"][row].encode()).digest())
+    rows = labelled_rows(manifest, "transcript", {"source": "asterisk", "language": language}, "prompt")
+    rows = [row for row in rows if MIN_SECONDS <= manifest.samples[row] / SAMPLE_RATE <= MAX_SECONDS]
+    rows.sort(key=lambda row: hashlib.sha256(manifest.columns["prompt"][row].encode()).digest())
     chosen, seconds = [], 0.0
-    for row in fit:
+    for row in rows:
         if seconds + manifest.samples[row] / SAMPLE_RATE <= share:
             chosen.append(row)
             seconds += manifest.samples[row] / SAMPLE_RATE

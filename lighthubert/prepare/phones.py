@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lighthubert.data import SAMPLE_RATE, Manifest, load_audio, write_manifest
-from lighthubert.prepare.report import PrepareError, each, say_written
+from lighthubert.data import SAMPLE_RATE, Manifest, load_audio
+from lighthubert.prepare.report import PrepareError, each, write_clips
+from lighthubert.tasks.labels import labelled_rows
 
 COLUMNS = ["path", "samples", "source", "split", "phones"]
 MIN_SECONDS, MAX_SECONDS = 0.8, 15.0
@@ -42,20 +43,13 @@ def prepare_phones(corpus: Path, out: Path, sources: Sequence[str], max_clips: i
     ):
         rows.append({"path": manifest.files[row], "samples": manifest.samples[row], "source": source, "split": split,
                      "phones": phones})  # fmt: skip
-    write_manifest(out, COLUMNS, rows)
-    say_written(out, (int(row["samples"]) for row in rows), len(chosen))
+    write_clips(out, COLUMNS, rows, len(chosen))
 
 
 def draw(manifest: Manifest, source: str, max_clips: int) -> list[int]:
     """Rows of English clips of a source that have a transcript and a fitting length."""
-    columns = manifest.columns
-    rows = [
-        row
-        for row, seconds in enumerate(manifest.samples / SAMPLE_RATE)
-        if (columns["source"][row], columns["language"][row]) == (source, "en")
-        and columns["transcript"][row]
-        and MIN_SECONDS <= seconds <= MAX_SECONDS
-    ]
+    rows = labelled_rows(manifest, "transcript", {"source": source, "language": "en"})
+    rows = [row for row in rows if MIN_SECONDS <= manifest.samples[row] / SAMPLE_RATE <= MAX_SECONDS]
     order = np.random.default_rng(0).permutation(len(rows))[:max_clips]
     return [rows[i] for i in sorted(order)]
 

@@ -1,13 +1,15 @@
-"""What a preparation tells: a progress bar, every file that was left out, and what there is now."""
+"""What all preparations do: go through files, say which were left out, write a manifest and say what it holds."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from lighthubert.data import SAMPLE_RATE, AudioError
+from lighthubert.data import SAMPLE_RATE, AudioError, write_manifest
+from lighthubert.data.manifest import listed_path
 from lighthubert.runtime.errors import UserError
 from lighthubert.runtime.progress import track
 
@@ -40,9 +42,26 @@ def each(
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, not only once all is done
 
 
-def say_written(path: object, samples: Iterable[int], num_listed: int) -> None:
-    """One line for a manifest: its clips, hours, and how many files it had to leave out."""
-    lengths = list(samples)
-    left_out = f", {num_listed - len(lengths)} left out" if num_listed > len(lengths) else ""
-    print(f"{path}: {len(lengths)} clips, {sum(lengths) / SAMPLE_RATE / 3600:.2f} h{left_out}")
-    sys.stdout.flush()
+def write_clips(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], num_listed: int) -> None:
+    """Write a manifest, and one line about it: its clips, hours, and how many of the listed files it leaves out."""
+    write_manifest(path, columns, rows)
+    left_out = f", {num_listed - len(rows)} left out" if num_listed > len(rows) else ""
+    hours = sum(int(row["samples"]) for row in rows) / SAMPLE_RATE / 3600
+    print(f"{path}: {len(rows)} clips, {hours:.2f} h{left_out}", flush=True)
+
+
+def write_measured(path: Path, files: Sequence[Path], measure: Callable[[Path], int],
+                   columns: Callable[[Path], dict[str, str]], jobs: int, title: str,
+                   nothing: str) -> list[dict[str, Any]]:  # fmt: skip
+    """Write a manifest of the files that can be measured, in samples at 16 kHz, with further columns; its rows.
+
+    nothing: the PrepareError that it raises where none can be.
+    """
+    rows = [
+        {"path": listed_path(file, path), "samples": samples, **columns(file)}
+        for file, samples in each(files, measure, str, jobs, title)
+    ]
+    if not rows:
+        raise PrepareError(nothing)
+    write_clips(path, list(rows[0]), rows, len(files))
+    return rows

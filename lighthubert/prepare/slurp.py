@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from lighthubert.data import write_manifest
 from lighthubert.data.audio import read_length
-from lighthubert.data.manifest import listed_path
-from lighthubert.prepare.report import PrepareError, each, say_written
+from lighthubert.prepare.report import PrepareError, write_measured
 from lighthubert.prepare.text import normalise
 
 FOLDERS = {"train": "slurp_real", "train_synthetic": "slurp_synth", "devel": "slurp_real", "test": "slurp_real"}
-COLUMNS = ["path", "samples", "transcript", "intent", "scenario", "action", "language"]
 
 
 def prepare_slurp(root: Path, out: Path, jobs: int) -> None:
@@ -26,15 +22,8 @@ def prepare_slurp(root: Path, out: Path, jobs: int) -> None:
         raise PrepareError(f"{root}: no dataset/slurp/{{{','.join(FOLDERS)}}}.jsonl in it, so this is not SLURP")
     for name in subsets:
         clips = read_recordings(root, name)
-        target = out / f"{name}.tsv"
-        rows: list[dict[str, Any]] = [
-            {"path": listed_path(path, target), "samples": samples, **clips[path], "language": "en"}
-            for path, samples in each(sorted(clips), read_length, str, jobs, name)
-        ]
-        if not rows:
-            raise PrepareError(f"{root}: none of the {len(clips)} recordings of {name} can be used")
-        write_manifest(target, COLUMNS, rows)
-        say_written(target, (row["samples"] for row in rows), len(clips))
+        nothing = f"{root}: none of the {len(clips)} recordings of {name} can be used"
+        write_measured(out / f"{name}.tsv", sorted(clips), read_length, clips.__getitem__, jobs, name, nothing)
 
 
 def read_recordings(root: Path, name: str) -> dict[Path, dict[str, str]]:
@@ -46,7 +35,7 @@ def read_recordings(root: Path, name: str) -> dict[Path, dict[str, str]]:
             entry = json.loads(line)
             scenario, action = entry["scenario"], entry["action"]
             columns = {"transcript": normalise(entry["sentence"]), "intent": f"{scenario}_{action}",
-                       "scenario": scenario, "action": action}  # fmt: skip
+                       "scenario": scenario, "action": action, "language": "en"}  # fmt: skip
             files = [recording["file"] for recording in entry["recordings"]]
         except (ValueError, KeyError, TypeError) as error:
             raise PrepareError(f"{path}, line {number}: not an entry of SLURP: {error!r}") from None

@@ -18,13 +18,13 @@ class Clip:
 
     audio: Path | bytes
     id: str  # the path in the corpus, without suffix
-    source: str
     kind: str = "speech"  # or sfx, music
     speaker: str = ""
     language: str = ""
     text: str = ""  # as written; "" where unknown
     prompt: str = ""  # the same for all recordings of one prompt
     intent: str = ""  # the family of prompts, the level of the game
+    source: str = ""  # the name of the source, which all of its clips get at the end
 
 
 VOICES = {
@@ -47,7 +47,7 @@ def asterisk(root: Path) -> Iterator[Clip]:
             language = folder.name[:2]
             texts = asterisk_texts(root, language)
             for clip in prompts(folder, ".g722", VOICES[folder.name], language):
-                yield replace(clip, source="asterisk", text=texts.get(clip.prompt, "") if clip.kind == "speech" else "")
+                yield replace(clip, text=texts.get(clip.prompt, "") if clip.kind == "speech" else "")
 
 
 def menardi(root: Path) -> Iterator[Clip]:
@@ -55,7 +55,7 @@ def menardi(root: Path) -> Iterator[Clip]:
     texts = asterisk_texts(root, "it")
     for clip in prompts(root / "usr/share/asterisk/sounds/it_IT_f_Menardi", ".wav", "menardi", "it"):
         is_word = clip.intent in ("digits", "letters", "phonetic") and "ICAO" not in clip.prompt
-        yield replace(clip, source="menardi", text=texts.get(clip.prompt, "") if is_word else "")
+        yield replace(clip, text=texts.get(clip.prompt, "") if is_word else "")
 
 
 def prompts(folder: Path, suffix: str, speaker: str, language: str) -> Iterator[Clip]:
@@ -64,7 +64,7 @@ def prompts(folder: Path, suffix: str, speaker: str, language: str) -> Iterator[
         if not key.startswith("silence/"):
             family = key.split("/")[0] if "/" in key else next((f for f in FAMILIES if key.startswith(f)), "misc")
             kind = "sfx" if key in TONES else "speech"
-            yield Clip(path, f"{folder.name}/{key}", "", kind, speaker, language, prompt=key, intent=family)
+            yield Clip(path, f"{folder.name}/{key}", kind, speaker, language, prompt=key, intent=family)
 
 
 def asterisk_texts(root: Path, language: str) -> dict[str, str]:
@@ -89,7 +89,6 @@ def klettres(root: Path) -> Iterator[Clip]:
             yield Clip(
                 path,
                 "klettres/" + file.removesuffix(".ogg"),
-                "klettres",
                 speaker=f"klettres-{folder}",
                 language=folder.split("_")[0],
                 text=names.get(file, ""),
@@ -109,7 +108,6 @@ def sphinx(root: Path) -> Iterator[Clip]:
             yield Clip(
                 base / folder / f"{line[2]}.wav",
                 f"sphinx/{folder}-{line[2]}",
-                "sphinx",
                 speaker=speaker,
                 language="en",
                 text=line[1].strip(),

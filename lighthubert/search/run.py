@@ -50,7 +50,7 @@ def space_of(supernet: Supernet) -> SearchSpace:
     return supernet.space
 
 
-def search(
+def run_search(
     space: SearchSpace,
     limits: Mapping[str, float],
     score: Callable[[Arch], float],

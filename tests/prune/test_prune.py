@@ -16,7 +16,7 @@ from tiny import DATA, TEACHER, merged, random_hubert, write_yaml
 
 import lighthubert as lh
 from lighthubert import HubertConfig, cost, save
-from lighthubert.config import read_recipe, read_yaml
+from lighthubert.config import Recipes, read_yaml
 from lighthubert.data import write_manifest
 from lighthubert.elastic import EMBED, axis_sizes, conv, importance, ranking
 from lighthubert.finetune import load
@@ -289,7 +289,7 @@ def test_there_are_recipes() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_recipes(tmp_path: Path, world: Path, name: str) -> None:
     """Full size without storage: layers exist, and the target can be reached; then a real step at small widths."""
-    recipe = read_recipe(RECIPES / f"{name}.yaml", [], Prune)
+    recipe = Recipes(Prune).read(RECIPES / f"{name}.yaml", [])
     assert recipe.run_dir == f"runs/{name}"
     config = NETS[recipe.init] if recipe.init in NETS else lh.load(RECIPES.parent / recipe.init).config
     with torch.device("meta"):
@@ -310,5 +310,5 @@ def test_recipes(tmp_path: Path, world: Path, name: str) -> None:
     small = lh.load(tmp_path / "run" / "pruned.safetensors").config
     for c in recipe.sparsity.constraints:
         assert 0.99 * c.budget(narrow) <= c.of(small) <= c.budget(narrow)
-    told = json.loads((tmp_path / "run" / "evals.jsonl").read_text().splitlines()[-1])
-    assert told["step"] == 1
+    last = json.loads((tmp_path / "run" / "evals.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 1

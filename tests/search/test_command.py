@@ -15,7 +15,7 @@ from lighthubert import SearchSpace, load, load_audio, save
 from lighthubert.cost import Conditions, Latency
 from lighthubert.cost.latency import covering, entries, space_digest
 from lighthubert.data import MINI, DataConfig, Manifest, write_manifest
-from lighthubert.probes import labelled, score
+from lighthubert.probes import make_probe, score
 from lighthubert.search.__main__ import main
 from lighthubert.search.score import HeldOutLoss, draw_clips
 
@@ -102,13 +102,13 @@ def test_scores_by_a_probe(world: Path, tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "probe error, searched" in out
     rows, supernet = scores(tmp_path / "run"), load(world / "supernet.safetensors")
-    task = labelled("tongue", learn, judge, column="tongue")
+    task = make_probe("tongue", learn, judge, column="tongue")
     for row in rows:
         save(supernet.sample(row["arch"]), tmp_path / "subnet.safetensors")
         assert row["score"] == 1 - score(load(tmp_path / "subnet.safetensors"), task, 30, 8)
         assert row["score"] * 8 == round(row["score"] * 8)
     assert len({row["score"] for row in rows}) > 1
-    everything = labelled("tongue", learn, other, column="tongue").take(30, None)
+    everything = make_probe("tongue", learn, other, column="tongue").take(30, None)
     best = supernet.sample(tmp_path / "run" / "best.yaml")
     assert f"{1 - score(best, everything, None, None):.4f}" in out
     assert main([str(path), "probe.held_out_clips=7"]) == 2

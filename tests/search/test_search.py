@@ -11,7 +11,7 @@ from lighthubert.cost.latency import covering, entries
 from lighthubert.elastic import Supernet
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
-from lighthubert.search.run import search as run
+from lighthubert.search.run import run_search as run
 
 
 def preference(arch: Arch) -> float:
