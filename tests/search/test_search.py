@@ -93,7 +93,7 @@ def test_milliseconds_of_any_device() -> None:
     latency = cost.Latency(SPACE, {}, times)
     limit = latency(SPACE.config(SPACE.largest())) / 1.5
     result = find(Supernet(SPACE), {"milliseconds": limit}, lambda net: -net.config.embed_dim, evaluations=20,
-                    population=10, latency=latency)  # fmt: skip
+                  population=10, latency=latency)  # fmt: skip
     for row in result.scored:
         config = SPACE.config(row.arch)
         assert row.costs["milliseconds"] == sum(times[entry] for entry in entries(config)) <= limit
