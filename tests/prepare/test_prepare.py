@@ -369,7 +369,7 @@ def test_nothing_to_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
          f"{empty}: no licences/asterisk-core-sounds-en.txt in it; make the corpus with `prepare debian` first"),
     ]:  # fmt: skip
         assert main(arguments) == 2
-        assert capsys.readouterr().err.splitlines()[-1] == f"lighthubert prepare: {message}"
+        assert capsys.readouterr().err.splitlines()[-1] == f"error: {message}"
         assert not (tmp_path / "m").exists()
 
 
