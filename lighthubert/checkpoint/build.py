@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def infer_config(
     weights: Weights,
     *,
     num_layers: int | None = None,
-    conv_strides: tuple[int, ...] = HubertConfig.conv_strides,
+    conv_strides: Sequence[int] = HubertConfig.conv_strides,
     head_dim: int = 64,
     **known: Any,
 ) -> HubertConfig:
@@ -41,7 +42,7 @@ def infer_config(
         return HubertConfig(
             conv_channels=tuple(_channels(weights, i, num_convs) for i in range(num_convs)),
             conv_kernels=tuple(_size(weights, 1, f"frontend.convs.{i}.weight:2") for i in range(num_convs)),
-            conv_strides=conv_strides,
+            conv_strides=tuple(conv_strides),
             conv_bias=any(f"frontend.convs.{i}.bias" in weights.tensors for i in range(num_convs)),
             conv_norm="layer" if weights.layer_norms else "group",
             embed_dim=embed_dim,
@@ -59,8 +60,8 @@ def infer_config(
 
 def _count(weights: Weights, modules: str) -> int:
     """How many modules are numbered below this name; one that is missing among them counts too."""
-    found = (re.match(re.escape(modules) + r"\.(\d+)\.", name) for name in weights.tensors)
-    numbers = {int(match[1]) for match in found if match}
+    matches = (re.match(re.escape(modules) + r"\.(\d+)\.", name) for name in weights.tensors)
+    numbers = {int(match[1]) for match in matches if match}
     count = max(numbers, default=-1) + 1
     if not numbers or count > 2 * len(numbers):
         numbered = f"{modules}: expected numbers from 0 up, got {sorted(numbers) or 'none'}"

@@ -16,18 +16,20 @@ from lighthubert.checkpoint.pickles import plain
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Hubert, HubertConfig
 
-# Settings that shapes do not tell, with the defaults of the program, and those of which we know only one value.
-HUGGING_FACE = {
-    "do_stable_layer_norm": False,
-    "num_attention_heads": 12,
-    "num_hidden_layers": 12,
-    "hidden_size": 768,
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "hidden_dropout": 0.1,
-    "attention_dropout": 0.1,
-    "activation_dropout": 0.1,
-    "mask_time_prob": 0.05,
-    "mask_feature_prob": 0.0,
+# Settings that shapes do not tell, with our name and the default of the program, and those of which we know only one
+# value.
+Table = Mapping[str, tuple[str, Any]]
+HUGGING_FACE: Table = {
+    "do_stable_layer_norm": ("norm_first", False),
+    "num_attention_heads": ("num_heads", 12),
+    "num_hidden_layers": ("num_layers", 12),
+    "hidden_size": ("embed_dim", 768),
+    "conv_stride": ("conv_strides", [5, 2, 2, 2, 2, 2, 2]),
+    "hidden_dropout": ("dropout", 0.1),
+    "attention_dropout": ("attention_dropout", 0.1),
+    "activation_dropout": ("ffn_dropout", 0.1),
+    "mask_time_prob": ("mask_time_prob", 0.05),
+    "mask_feature_prob": ("mask_feature_prob", 0.0),
 }
 HUGGING_FACE_FIXED = {
     "hidden_act": "gelu",
@@ -36,15 +38,15 @@ HUGGING_FACE_FIXED = {
     "conv_pos_batch_norm": False,
     "layer_norm_eps": 1e-5,
 }
-FAIRSEQ = {
-    "layer_norm_first": False,
-    "encoder_attention_heads": 12,
-    "encoder_embed_dim": 768,
-    "encoder_layers": 12,
-    "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
-    "dropout": 0.1,
-    "attention_dropout": 0.1,
-    "activation_dropout": 0.0,
+FAIRSEQ: Table = {
+    "layer_norm_first": ("norm_first", False),
+    "encoder_attention_heads": ("num_heads", 12),
+    "encoder_embed_dim": ("embed_dim", 768),
+    "encoder_layers": ("num_layers", 12),
+    "conv_feature_layers": ("conv_strides", "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"),
+    "dropout": ("dropout", 0.1),
+    "attention_dropout": ("attention_dropout", 0.1),
+    "activation_dropout": ("ffn_dropout", 0.0),
 }
 FAIRSEQ_FIXED = {"activation_fn": "gelu", "layer_type": "transformer"}
 RELEASED = ("student_hubert", "hubert_pruner")  # names that LightHuBERT gives its nets of stage 1 and stage 2
@@ -53,31 +55,32 @@ RELEASED = ("student_hubert", "hubert_pruner")  # names that LightHuBERT gives i
 RELEASED_PREDICTS = {"teacher": "hubert_base", "layers": 8, "tap": "ffn", "normalize": "unknown", "pairs": []}
 
 
-def _read(
-    where: str, given: Mapping[str, Any], defaults: Mapping[str, Any], fixed: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings of `defaults`, checked. Raises CheckpointError that lists all wrong and unsupported values."""
-    values = {key: given.get(key, default) for key, default in defaults.items()}
-    problems = []
-    for key, default in defaults.items():
-        if type(default) is float and type(values[key]) is int:
-            values[key] = float(values[key])
-        if type(values[key]) is not type(default):
-            problems.append(f"{key}: expected {type(default).__name__}, got {values[key]!r}")
-        elif type(default) is int and values[key] < 1:
-            problems.append(f"{key}: must be positive, got {values[key]}")
-        elif type(default) is list and not all(type(v) is int for v in values[key]):
-            problems.append(f"{key}: expected a list of integers, got {values[key]!r}")
-    problems += [f"{k}: only {v!r} is supported, got {given[k]!r}" for k, v in fixed.items() if given.get(k, v) != v]
+def _read(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a table, by our names. Raises CheckpointError that lists all wrong and unsupported values."""
+    settings, problems = {}, []
+    for key, (name, default) in table.items():
+        value = file.get(key, default)
+        if type(default) is float and type(value) is int:
+            value = float(value)
+        if type(value) is not type(default):
+            problems.append(f"{key}: expected {type(default).__name__}, got {value!r}")
+        elif type(default) is int and value < 1:
+            problems.append(f"{key}: must be positive, got {value}")
+        elif type(default) is list and not all(type(v) is int for v in value):
+            problems.append(f"{key}: expected a list of integers, got {value!r}")
+        settings[name] = value
+    problems += [f"{k}: only {v!r} is supported, got {file[k]!r}" for k, v in fixed.items() if file.get(k, v) != v]
     if problems:
         raise CheckpointError(f"{where}: {'; '.join(problems)}")
-    return values
+    return settings
 
 
-def _head_dim(where: str, embed_dim: int, num_heads: int) -> int:
+def _split_heads(where: str, settings: dict[str, Any]) -> None:
+    """Replace width and heads, which tensors tell too, by the width of a head."""
+    embed_dim, num_heads = settings.pop("embed_dim"), settings.pop("num_heads")
     if embed_dim % num_heads:
         raise CheckpointError(f"{where}: a width of {embed_dim} cannot be split into {num_heads} heads")
-    return embed_dim // num_heads
+    settings["head_dim"] = embed_dim // num_heads
 
 
 def from_hugging_face(
@@ -91,20 +94,14 @@ def from_hugging_face(
     kind = config.get("model_type")
     if kind not in ("hubert", "wav2vec2", "data2vec-audio"):
         raise CheckpointError(f"{where}: model_type: must be hubert, wav2vec2 or data2vec-audio, got {kind!r}")
-    given = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
+    settings = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
+    _split_heads(where, settings)
+    settings["norm_first"] &= kind != "data2vec-audio"  # that one is post-norm always
+    masked = [settings.pop(key) for key in ("mask_time_prob", "mask_feature_prob")]
     weights = translate(folder, state, LAYOUTS["hugging_face"])
-    net_config = infer_config(
-        weights,
-        num_layers=given["num_hidden_layers"],
-        head_dim=_head_dim(where, given["hidden_size"], given["num_attention_heads"]),
-        conv_strides=tuple(given["conv_stride"]),
-        norm_first=kind != "data2vec-audio" and given["do_stable_layer_norm"],  # that one is post-norm always
-        normalize_waveform=weights.layer_norms if do_normalize is None else do_normalize,
-        dropout=given["hidden_dropout"],
-        attention_dropout=given["attention_dropout"],
-        ffn_dropout=given["activation_dropout"],
-    )
-    if not given["mask_time_prob"] and not given["mask_feature_prob"]:  # then transformers leaves it out
+    normalize = weights.layer_norms if do_normalize is None else do_normalize
+    net_config = infer_config(weights, normalize_waveform=normalize, **settings)
+    if not any(masked):  # then transformers leaves it out
         weights.tensors.setdefault("mask_embed", torch.zeros(net_config.embed_dim))
     return build_hubert(weights, net_config)
 
@@ -138,21 +135,14 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
     model, task = _settings(path, checkpoint)
     released = model.get("_name") in RELEASED or "layer_pred_heads.11.weight" in checkpoint["model"]
     where = f"{path}: settings of the model"
-    given = _read(where, model, FAIRSEQ, FAIRSEQ_FIXED)
-    normalize = _read(f"{path}: settings of the task", task, {"normalize": released}, {})["normalize"]
+    settings = _read(where, model, FAIRSEQ, FAIRSEQ_FIXED)
+    # Where nothing is said: LightHuBERT's audio is normalised, HuBERT Base's is not.
+    settings |= _read(f"{path}: settings of the task", task, {"normalize": ("normalize_waveform", released)}, {})
+    _split_heads(where, settings)
+    settings["conv_strides"] = _strides(where, settings["conv_strides"])
     other = "fairseq_wav2vec2" if "quantizer.vars" in checkpoint["model"] else "fairseq"
     weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else other])
-    config = infer_config(
-        weights,
-        num_layers=given["encoder_layers"],
-        head_dim=_head_dim(where, given["encoder_embed_dim"], given["encoder_attention_heads"]),
-        conv_strides=_strides(where, given["conv_feature_layers"]),
-        norm_first=given["layer_norm_first"],
-        normalize_waveform=normalize,  # where nothing is said: LightHuBERT's audio is, HuBERT Base's is not
-        dropout=given["dropout"],
-        attention_dropout=given["attention_dropout"],
-        ffn_dropout=given["activation_dropout"],
-    )
+    config = infer_config(weights, **settings)
     if not released:
         return build_hubert(weights, config)
     if "head.last.weight" not in weights.tensors:
@@ -197,9 +187,9 @@ def _released_space(path: Path, model: Mapping[str, Any], config: HubertConfig) 
                 "layer_rule": "lighthubert",
             }
         )
-    said = str(model.get("pruner_supernet") or f"{model.get('supernet_type')}.yaml").lower()
+    name_of_space = str(model.get("pruner_supernet") or f"{model.get('supernet_type')}.yaml").lower()
     for name in ("base", "small"):
-        if said.endswith(f"{name}.yaml"):
+        if name_of_space.endswith(f"{name}.yaml"):
             return SearchSpace.from_dict({**SearchSpace.load(name).to_dict(), "parent": config.to_dict()})
     raise CheckpointError(
         f"{path}: settings of the model: pruner_supernet must end in base.yaml or small.yaml, or supernet_type be base "

@@ -87,11 +87,8 @@ def plain(value: Any) -> Any:
     """Configuration nodes, argument lists and containers as dicts, lists and plain values; anything else as None."""
     if isinstance(value, Inert):
         attributes = vars(value)
-        if "_content" in attributes:  # an omegaconf container
-            return plain(attributes["_content"])
-        if "_val" in attributes:  # an omegaconf leaf
-            return plain(attributes["_val"])
-        return plain(attributes)
+        leaf = attributes.get("_val", attributes)  # an omegaconf leaf has a value, a container has content
+        return plain(attributes.get("_content", leaf))
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -146,7 +146,8 @@ class Latency:
         """Runs nets with random weights that have, together, every block of the space."""
         archs, conditions = covering(space), conditions or Conditions()
         nets = [Hubert(space.config(arch)) for arch in archs]
-        times = time_nets(nets, conditions, ROUNDS, SECONDS, [_modules(net) for net in nets])
+        modules = [[block.module for block in blocks(net.config)] for net in nets]
+        times = time_nets(nets, conditions, ROUNDS, SECONDS, modules)
         return cls.of_times(space, conditions, archs, times)
 
     @classmethod
@@ -224,10 +225,6 @@ def space_digest(space: SearchSpace) -> str:
 
 def _digest(values: Any) -> str:
     return digest(json.dumps(values, sort_keys=True).encode())
-
-
-def _modules(net: Hubert) -> list[str]:
-    return [block.module for block in blocks(net.config)]
 
 
 def _key(widths: Sequence[Any]) -> Any:

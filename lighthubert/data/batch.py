@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lighthubert.data.audio import SAMPLE_RATE, AudioError, Decoder, decode_clip
 from lighthubert.data.manifest import Manifest
@@ -21,8 +22,6 @@ from lighthubert.runtime.errors import UserError
 
 MP3_SLACK = 2304  # two MP3 frames at the native rate: decoders count the encoder's padding differently
 MIN_CLIPS_TO_JUDGE = 100  # before this many, one bad file is a large share
-
-Job = tuple[int, PlannedBatch]  # an epoch and what to load
 
 logger = logging.getLogger("lighthubert")
 
@@ -65,17 +64,16 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Loader:
-    """Reads planned batches, in any thread."""
+class Loader(Dataset[Loaded]):
+    """Reads planned batches, in any thread: loader[planned]."""
 
     manifest: Manifest
     config: DataConfig
     min_samples: int
     decode: Decoder
 
-    def __call__(self, job: Job) -> Loaded:
+    def __getitem__(self, planned: PlannedBatch) -> Loaded:
         """Read a batch; clips that cannot be used are left out and named."""
-        epoch, planned = job
         clips, rows, starts, bad = [], [], [], {}
         for row, start in zip(planned.rows, planned.starts, strict=True):
             try:
@@ -90,7 +88,7 @@ class Loader:
         waveform = torch.zeros(len(clips), max(map(len, clips), default=0))
         for i, clip in enumerate(clips):
             waveform[i, : len(clip)] = clip
-        return Loaded(Batch(waveform, lengths, tuple(rows), tuple(starts), epoch), bad)
+        return Loaded(Batch(waveform, lengths, tuple(rows), tuple(starts), planned.epoch), bad)
 
     def read(self, row: int) -> Tensor:
         """One whole clip, (S,); raises AudioError where it is not what the manifest says."""

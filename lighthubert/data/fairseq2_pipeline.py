@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from lighthubert.data.audio import decode_soundfile
-from lighthubert.data.batch import Job, Loaded
+from lighthubert.data.batch import Loaded, Loader
+from lighthubert.data.plan import PlannedBatch
 
 PREFETCH = 4  # batches decoded ahead
 # A pipeline's end waits for its threads. Where the garbage collector runs in one of them, it must not end there.
@@ -66,17 +67,16 @@ def decoder() -> Callable[[bytes], Any]:
     return lambda content: decode(MemoryBlock(content))
 
 
-def stream(epochs: Iterator[Sequence[Job]], load: Callable[[Job], Loaded], threads: int) -> Iterator[Loaded]:
+def stream(epochs: Iterator[Sequence[PlannedBatch]], loader: Loader, threads: int) -> Iterator[Loaded]:
     """Load the batches of one epoch after the other, `threads` at a time, a few ahead."""
     from fairseq2.data.data_pipeline import read_sequence
 
     owner = threading.get_ident()
     ORPHANS.clear()
-    for jobs in epochs:
+    for batches in epochs:
         # Indices: anything else would be copied into C++ containers.
-        loaded = read_sequence(list(range(len(jobs)))).map(
-            partial(load_one, jobs, load), num_parallel_calls=threads or 1
-        )
+        indices = read_sequence(list(range(len(batches))))
+        loaded = indices.map(partial(load_one, batches, loader), num_parallel_calls=threads or 1)
         pipeline = loaded.prefetch(PREFETCH if threads else 0).and_return()
         try:
             yield from pipeline
@@ -85,5 +85,5 @@ def stream(epochs: Iterator[Sequence[Job]], load: Callable[[Job], Loaded], threa
                 ORPHANS.append(pipeline)
 
 
-def load_one(jobs: Sequence[Job], load: Callable[[Job], Loaded], index: int) -> Loaded:
-    return load(jobs[index])
+def load_one(batches: Sequence[PlannedBatch], loader: Loader, index: int) -> Loaded:
+    return loader[batches[index]]

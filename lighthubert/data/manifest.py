@@ -41,13 +41,13 @@ class Manifest:
         lines = read_lines(path)
         header = lines[0].split("\t")
         if len(header) == 1 and "path" not in header:
-            root, header, first = path.parent / header[0], list(REQUIRED), 2  # fairseq: root, then rows
+            root, header = path.parent / header[0], list(REQUIRED)  # fairseq: root, then rows
             if not root.is_dir():
                 raise ManifestError(f"{path}, line 1: no header with {' and '.join(REQUIRED)}, and no folder {root}")
         else:
-            root, first = path.parent, 2
+            root = path.parent
             check_header(path, header)
-        rows = parse_rows(path, header, lines[1:], first)
+        rows = parse_rows(path, header, lines[1:])
         columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
         files, samples = columns.pop("path"), np.array([int(n) for n in columns.pop("samples")], dtype=np.int64)
         return cls(path, root, files, samples, columns)
@@ -102,11 +102,11 @@ def check_header(path: Path, header: Sequence[str]) -> None:
         raise ManifestError(f"{path}, line 1: {'; '.join(problems)} (the columns are {', '.join(header)})")
 
 
-def parse_rows(path: Path, header: Sequence[str], lines: Sequence[str], first: int) -> list[list[str]]:
+def parse_rows(path: Path, header: Sequence[str], lines: Sequence[str]) -> list[list[str]]:
     """Split and check the rows; all problems come in one ManifestError."""
     file_column, samples_column = header.index("path"), header.index("samples")
     rows, problems = [], []
-    for number, line in enumerate(lines, first):
+    for number, line in enumerate(lines, 2):
         row = line.split("\t")
         rows.append(row)
         if len(row) != len(header):
@@ -129,9 +129,8 @@ def write_manifest(path: str | os.PathLike[str], columns: Sequence[str], rows: S
     lines = ["\t".join(columns)]
     for row in rows:
         values = [str(row[name]) for name in columns]
-        wrong = [value for value in values if any(c in value for c in "\t\n\r")]
-        if wrong:
-            raise ManifestError(f"{path}: {wrong[0]!r} holds a tab or a line break, which a manifest cannot hold")
+        if broken := [value for value in values if any(c in value for c in "\t\n\r")]:
+            raise ManifestError(f"{path}: {broken[0]!r} holds a tab or a line break, which a manifest cannot hold")
         lines.append("\t".join(values))
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

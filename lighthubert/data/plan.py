@@ -61,10 +61,11 @@ class DataConfig(Checked):
 
 
 class PlannedBatch(NamedTuple):
-    """One batch: manifest rows, and where each crop starts (samples, a multiple of 320)."""
+    """One batch: manifest rows, where each crop starts (samples, a multiple of 320), and the epoch."""
 
     rows: tuple[int, ...]
     starts: tuple[int, ...]
+    epoch: int
 
 
 def stream(purpose: str, *key: int) -> np.random.Generator:
@@ -87,7 +88,8 @@ def plan(samples: np.ndarray, config: DataConfig, seed: int, epoch: int) -> list
     batches: list[list[int]] = []
     for window in np.array_split(order, max(math.ceil(len(order) / config.window), min(MIN_WINDOWS, len(order)))):
         batches += fill(window[np.argsort(widths[window], kind="stable")], widths, config.max_samples)
-    return [PlannedBatch(tuple(batches[i]), tuple(starts[batches[i]].tolist())) for i in rng.permutation(len(batches))]
+    order = rng.permutation(len(batches))
+    return [PlannedBatch(tuple(batches[i]), tuple(starts[batches[i]].tolist()), epoch) for i in order]
 
 
 def fill(rows: np.ndarray, widths: np.ndarray, max_samples: int) -> list[list[int]]:

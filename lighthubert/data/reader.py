@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from lighthubert.data import fairseq2_pipeline
 from lighthubert.data.audio import Decoder, decode_soundfile
-from lighthubert.data.batch import BadDataError, Batch, Job, Loaded, Loader, Tally
+from lighthubert.data.batch import BadDataError, Batch, Loaded, Loader, Tally
 from lighthubert.data.manifest import Manifest
 from lighthubert.data.plan import FRAME, DataConfig, PlannedBatch, fill, plan
 from lighthubert.runtime.errors import UserError
@@ -35,7 +35,7 @@ class RankPlan:
     rank: int
     world: int
 
-    def jobs(self, epoch: int) -> list[Job]:
+    def batches(self, epoch: int) -> list[PlannedBatch]:
         """As many batches as every other rank has; raises ValueError where there is none for each."""
         batches = plan(self.manifest.samples, self.config, self.seed, epoch)
         if len(batches) < self.world:
@@ -43,7 +43,7 @@ class RankPlan:
                 f"{self.manifest.path}: epoch {epoch} has {len(batches)} batches for {self.world} ranks "
                 f"({self.manifest.seconds:.0f} s of audio, {self.config.max_seconds:g} s a batch)"
             )
-        return [(epoch, batch) for batch in batches[: len(batches) // self.world * self.world][self.rank :: self.world]]
+        return batches[: len(batches) // self.world * self.world][self.rank :: self.world]
 
     @property
     def key(self) -> str:
@@ -64,7 +64,7 @@ class Reader:
         self.name = choose(config.reader)
         self.epoch, self.batch = 1, 0  # the next to deliver; what is read ahead does not count
         self._plan = RankPlan(manifest, config, seed, rank, world)
-        self._plan.jobs(1)
+        self._plan.batches(1)
         self._key = self._plan.key
         self._tally = Tally(manifest, config.max_bad_share)
         self._batches: Iterator[Loaded] | None = None
@@ -106,29 +106,19 @@ class Reader:
     def _open(self) -> Iterator[Loaded]:
         """Start loading at the current position."""
         share = self._plan
-        rest = share.jobs(self.epoch)[self.batch :]
-        epochs = itertools.chain([rest], map(share.jobs, itertools.count(self.epoch + 1)))
+        rest = share.batches(self.epoch)[self.batch :]
+        epochs = itertools.chain([rest], map(share.batches, itertools.count(self.epoch + 1)))
         stream, decode = BACKENDS[self.name]
-        load = Loader(share.manifest, share.config, share.config.min_clip_samples, decode)
-        return stream(epochs, load, share.config.threads)
+        loader = Loader(share.manifest, share.config, share.config.min_clip_samples, decode)
+        return stream(epochs, loader, share.config.threads)
 
 
-class Jobs(Dataset[Loaded]):
-    """What the DataLoader indexes: jobs themselves."""
-
-    def __init__(self, load: Loader) -> None:
-        self.load = load
-
-    def __getitem__(self, job: Job) -> Loaded:
-        return self.load(job)
-
-
-def torch_stream(epochs: Iterator[Sequence[Job]], load: Loader, threads: int) -> Iterator[Loaded]:
+def torch_stream(epochs: Iterator[Sequence[PlannedBatch]], loader: Loader, threads: int) -> Iterator[Loaded]:
     """Load with a DataLoader, in a thread of this process: decoding is C code, and far faster than training."""
-    jobs = itertools.chain.from_iterable(epochs)
+    planned = itertools.chain.from_iterable(epochs)
     generator = torch.Generator()  # or it draws from the global one
-    loader = iter(DataLoader(Jobs(load), batch_size=None, sampler=jobs, generator=generator))
-    return ahead(loader) if threads else loader
+    batches = iter(DataLoader(loader, batch_size=None, sampler=planned, generator=generator))
+    return ahead(batches) if threads else batches
 
 
 def ahead(batches: Iterator[Loaded]) -> Iterator[Loaded]:
@@ -176,11 +166,11 @@ def eval_batches(manifest: Manifest, config: DataConfig, rank: int = 0, world: i
 
     Files that cannot be used are left out as in training; raises BadDataError for too many, or if nothing is left.
     """
-    load = Loader(manifest, config, FRAME, decode_soundfile)
+    loader = Loader(manifest, config, FRAME, decode_soundfile)
     tally = Tally(manifest, config.max_bad_share)
     widths = np.minimum(manifest.samples, config.max_clip_samples)
     for rows in fill(np.argsort(widths, kind="stable"), widths, config.max_samples)[rank::world]:
-        loaded = load((0, PlannedBatch(tuple(rows), (0,) * len(rows))))
+        loaded = loader[PlannedBatch(tuple(rows), (0,) * len(rows), epoch=0)]
         tally.add(loaded)
         if loaded.batch.rows:
             yield loaded.batch

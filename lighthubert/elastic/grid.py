@@ -96,35 +96,32 @@ def space_problems(space: Grid) -> Iterator[str]:
 def complete(space: Grid, config: Mapping[str, Any]) -> dict[str, Any]:
     """Write an arch out: num_layers names the layers, ffn_ratio the FFN sizes, scalars apply to every layer or
     convolution, and what the space leaves no choice in may be left out. Raises ValueError."""
-    given = dict(config)
-    for key in ("embed_dim", "num_layers", "num_heads", "ffn_ratio"):
-        written = {"num_layers": "layers", "ffn_ratio": "ffn_dim"}.get(key, key)
-        if len(getattr(space, key)) == 1 and written not in given:
-            given.setdefault(key, getattr(space, key)[0])
-    if len(space.conv_channels) == 1:
-        given.setdefault("conv_channels", space.conv_channels[0])
-    for pair in (("num_layers", "layers"), ("ffn_ratio", "ffn_dim")):
+    values, written = dict(config), {"num_layers": "layers", "ffn_ratio": "ffn_dim"}
+    for key in ("embed_dim", "num_layers", "num_heads", "ffn_ratio", "conv_channels"):
+        if len(getattr(space, key)) == 1 and written.get(key, key) not in values:
+            values.setdefault(key, getattr(space, key)[0])
+    for pair in written.items():
         if all(key in config for key in pair):
             raise ValueError(f"{', '.join(pair)}: give one of the two")
-    depth = given.pop("num_layers", None)
+    depth = values.pop("num_layers", None)
     if depth is not None:
         if type(depth) is not int or depth not in space.num_layers:
             raise ValueError(f"num_layers: must be one of {list(space.num_layers)}, got {depth!r}")
-        given["layers"] = space.layers(depth)
-    ratios, embed = given.pop("ffn_ratio", None), given.get("embed_dim")
+        values["layers"] = space.layers(depth)
+    ratios, embed = values.pop("ffn_ratio", None), values.get("embed_dim")
     if ratios is not None and type(embed) is int:
         several = isinstance(ratios, (list, tuple))
         if not all(type(r) in (int, float) and math.isfinite(r) for r in (ratios if several else [ratios])):
             raise ValueError(f"ffn_ratio: expected a number or a list of numbers, got {ratios!r}")
-        given["ffn_dim"] = [int(r * embed) for r in ratios] if several else int(ratios * embed)
-    layers = given.get("layers")
+        values["ffn_dim"] = [int(r * embed) for r in ratios] if several else int(ratios * embed)
+    layers = values.get("layers")
     counts = {"conv_channels": len(space.parent.conv_channels)}
     if isinstance(layers, (list, tuple)):
         counts |= {"num_heads": len(layers), "ffn_dim": len(layers)}
     for key, count in counts.items():
-        if type(given.get(key)) is int:
-            given[key] = [given[key]] * count
-    return given
+        if type(values.get(key)) is int:
+            values[key] = [values[key]] * count
+    return values
 
 
 def arch_problems(space: Grid, arch: Arch) -> Iterator[str]:

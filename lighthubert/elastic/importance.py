@@ -45,8 +45,8 @@ def reorder(hubert: Hubert, order: dict[Axis, tuple[int, ...]]) -> Hubert:
     order: axis -> permutation of its units; axes that are not named stay. Raises ValueError for anything else.
     """
     sizes = axis_sizes(hubert.config)
-    if wrong := [axis for axis, units in order.items() if sorted(units) != list(range(sizes.get(axis, 0)))]:
-        raise ValueError(f"reorder: {', '.join(map(str, wrong))}: not a permutation of an axis of this net")
+    if others := [axis for axis, units in order.items() if sorted(units) != list(range(sizes.get(axis, 0)))]:
+        raise ValueError(f"reorder: {', '.join(map(str, others))}: not a permutation of an axis of this net")
     subnet = Subnet(tuple(range(hubert.config.num_layers)), order)
     net = skeleton(hubert.config)
     params = select(dict(hubert.named_parameters()), subnet, hubert.config)

@@ -7,43 +7,18 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lighthubert.config import read_yaml
 from lighthubert.elastic import rules
+from lighthubert.elastic.alone import OneArch
 from lighthubert.elastic.axes import EMBED, Axis, conv, ffn, heads
 from lighthubert.elastic.grid import Grid, arch_problems, complete
 from lighthubert.elastic.subnet import Subnet, Units
 from lighthubert.models import Arch, HubertConfig
 
 SPACES = Path(__file__).parent / "spaces"
-
-
-class Space(Protocol):
-    """What a supernet asks of the space of its subnets."""
-
-    @property
-    def parent(self) -> HubertConfig:
-        """The sizes of the net that holds the weights."""
-
-    @property
-    def num_archs(self) -> int: ...
-
-    def largest(self) -> Arch: ...
-
-    def smallest(self) -> Arch: ...
-
-    def sample(self, rng: random.Random) -> Arch: ...
-
-    def arch(self, config: Arch | Mapping[str, Any] | str | Path) -> Arch: ...
-
-    def subnet(self, arch: Arch) -> Subnet: ...
-
-    def config(self, arch: Arch) -> HubertConfig: ...
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-    def __contains__(self, arch: object) -> bool: ...
+Genes = tuple[dict[int, int], dict[int, int]]  # by layer: heads, and the index of the FFN ratio
 
 
 class SearchSpace(Grid):
@@ -130,18 +105,16 @@ class SearchSpace(Grid):
         """Draw each choice anew with probability `prob`; layers that a greater depth brings are drawn too."""
         arch, drawn = self.arch(arch), self.sample(rng)
         layers = range(self.parent.num_layers)
-        genes = {
-            "heads": {i: rng.choice(self.num_heads) for i in layers},
-            "ffn": {i: rng.randrange(len(self.ffn_ratio)) for i in layers},
-        }
-        return self._mix(arch, drawn, genes, rng, prob)
+        heads = {i: rng.choice(self.num_heads) for i in layers}
+        ratios = {i: rng.randrange(len(self.ffn_ratio)) for i in layers}
+        return self._mix(arch, drawn, (heads, ratios), rng, prob)
 
     def crossover(self, a: Arch, b: Arch, rng: random.Random) -> Arch:
         """Each choice from either parent with equal chance; a layer that only one of them has from that one."""
         a, b = self.arch(a), self.arch(b)
         return self._mix(a, b, self._genes(b), rng, 0.5)
 
-    def _mix(self, a: Arch, b: Arch, genes_b: dict[str, dict[int, int]], rng: random.Random, prob: float) -> Arch:
+    def _mix(self, a: Arch, b: Arch, genes_b: Genes, rng: random.Random, prob: float) -> Arch:
         """Each choice from b, whose layers have `genes_b`, with probability `prob`, else from a."""
 
         def pick(x: Any, y: Any) -> Any:
@@ -150,9 +123,8 @@ class SearchSpace(Grid):
             return y if rng.random() < prob else x
 
         embed, layers = pick(a.embed_dim, b.embed_dim), pick(a.layers, b.layers)
-        genes_a = self._genes(a)
-        heads = [pick(genes_a["heads"].get(i), genes_b["heads"].get(i)) for i in layers]
-        ratios = [pick(genes_a["ffn"].get(i), genes_b["ffn"].get(i)) for i in layers]
+        genes = zip(self._genes(a), genes_b, strict=True)
+        heads, ratios = ([pick(x.get(i), y.get(i)) for i in layers] for x, y in genes)
         if self.joint_convs:
             convs = pick(a.conv_channels, b.conv_channels)
         else:
@@ -160,11 +132,11 @@ class SearchSpace(Grid):
         dims = self.ffn_dims(embed)
         return Arch(embed, tuple(heads), tuple(dims[r] for r in ratios), convs, layers)
 
-    def _genes(self, arch: Arch) -> dict[str, dict[int, int]]:
+    def _genes(self, arch: Arch) -> Genes:
         """Heads, and the index of the FFN ratio, by kept layer: FFN sizes follow the width."""
         ratios = map(self.ffn_dims(arch.embed_dim).index, arch.ffn_dim)
         heads = dict(zip(arch.layers, arch.num_heads, strict=True))
-        return {"heads": heads, "ffn": dict(zip(arch.layers, ratios, strict=True))}
+        return heads, dict(zip(arch.layers, ratios, strict=True))
 
     def arch(self, config: Arch | Mapping[str, Any] | str | Path) -> Arch:
         """A checked arch out of an Arch, a mapping or a YAML/JSON file.
@@ -210,3 +182,6 @@ class SearchSpace(Grid):
             f"num_layers={list(self.num_layers)}, num_heads={list(self.num_heads)}, ffn_ratio={list(self.ffn_ratio)}, "
             f"conv_channels={convs})"
         )
+
+
+Space = SearchSpace | OneArch  # of the subnets of a supernet

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, TypeVar
 
 from lighthubert.schema import POSITIVE, Checked, Rule, parse
 
+T = TypeVar("T")
 Positive = Annotated[int, POSITIVE]
 Sizes = Annotated[tuple[int, ...], Rule("needs one positive integer or more", lambda x: x and min(x) >= 1)]
 PerLayer = Annotated[tuple[int, ...], Rule("needs an integer from 0 up for every layer", lambda x: x and min(x) >= 0)]
 Dropout = Annotated[float, Rule("must be at least 0 and below 1", lambda x: 0 <= x < 1)]
 
 
+class Written:
+    """Sizes as JSON-like values and back. Lists do as well as tuples, but sizes are compared and hashed."""
+
+    def __post_init__(self) -> None:
+        for key, value in vars(self).items():
+            if isinstance(value, list):
+                object.__setattr__(self, key, tuple(value))
+
+    @classmethod
+    def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
+        """Raises Problems that lists all wrong keys and values."""
+        return parse(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, as `from_dict` reads them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+
 @dataclass(frozen=True)
-class Arch:
+class Arch(Written):
     """An architecture as people and searches write it down. A file may give ffn_ratio and num_layers too, one number
     for all layers, and leave out what the space has no choice in."""
 
@@ -31,31 +50,14 @@ class Arch:
     layers: tuple[int, ...]
     """The kept layers of the parent, 0-based; or num_layers, and the space's layer rule names them."""
 
-    def __post_init__(self) -> None:
-        _lists_to_tuples(self)
-
     @property
     def num_layers(self) -> int:
         return len(self.layers)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Arch:
-        return parse(cls, values)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def __repr__(self) -> str:
         parts = [f"embed_dim={self.embed_dim}"]
         parts += [f"{k}={brief(getattr(self, k))}" for k in ("num_heads", "ffn_dim", "conv_channels", "layers")]
         return f"Arch({', '.join(parts)})"
-
-
-def _lists_to_tuples(sizes: Arch | HubertConfig) -> None:
-    """Lists do as well as tuples, but sizes are compared and hashed."""
-    for key, value in vars(sizes).items():
-        if isinstance(value, list):
-            object.__setattr__(sizes, key, tuple(value))
 
 
 def brief(values: tuple[int, ...]) -> str:
@@ -68,7 +70,7 @@ def brief(values: tuple[int, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class HubertConfig(Checked):
+class HubertConfig(Written, Checked):
     """Every size of one standalone HuBERT; the default is HuBERT Base as published (Hsu et al. 2021, table 1)."""
 
     conv_channels: Sizes = (512,) * 7
@@ -111,8 +113,8 @@ class HubertConfig(Checked):
     """Of a subnet: which layers of its parent these are."""
 
     def __post_init__(self) -> None:
-        _lists_to_tuples(self)
-        super().__post_init__()
+        Written.__post_init__(self)
+        Checked.__post_init__(self)
 
     def problems(self) -> Iterator[str]:
         convs = ("conv_channels", "conv_kernels", "conv_strides")
@@ -170,13 +172,6 @@ class HubertConfig(Checked):
         if self.pos_conv_fixed == "group_dim":
             groups = embed_dim * groups // self.embed_dim
         return replace(self, embed_dim=embed_dim, pos_conv_groups=max(groups, 1), **sizes)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HubertConfig:
-        return parse(cls, values)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def __repr__(self) -> str:
         values = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]

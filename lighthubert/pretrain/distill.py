@@ -30,12 +30,8 @@ class Distillation(Objective):
     model: Supernet
 
     def __init__(self, supernet: Supernet, teacher: Hubert, recipe: Distill, valid: Manifest) -> None:
-        self.model, self.teacher, self.recipe, self.valid = (
-            supernet,
-            teacher.eval().requires_grad_(False),
-            recipe,
-            valid,
-        )
+        self.model, self.recipe, self.valid = supernet, recipe, valid
+        self.teacher = teacher.eval().requires_grad_(False)
         self.archs = eval_archs(supernet, recipe.eval_archs)
 
     def names(self, step: int) -> list[str]:

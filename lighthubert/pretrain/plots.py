@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lighthubert.runtime.plots import new_figure
-
-if TYPE_CHECKING:
-    from lighthubert.runtime.plots import Figure
+from lighthubert.runtime import plots
 
 
-def stages(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figure:
+def stages(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> plots.Figure:
     """Held-out loss of each arch against its MACs, a colour for each moment.
 
     rows: name, macs (of 10 s), and a loss under each of `columns`.
     """
-    figure, (ax,) = new_figure()
+    figure, (ax,) = plots.new_figure()
     ordered = sorted(rows, key=lambda row: row["macs"])
     for column in columns:
         points = [(row["macs"] / 1e9, row[column]) for row in ordered if row[column] is not None]

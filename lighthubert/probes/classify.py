@@ -12,7 +12,7 @@ import numpy as np
 
 from lighthubert.probes.clips import Probe
 from lighthubert.probes.features import Represent, collect, pool, stack
-from lighthubert.probes.scores import Score, chosen_layer
+from lighthubert.probes.scores import Score
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -46,13 +46,14 @@ def classify(probe: Probe, represent: Represent, seeds: Sequence[int], context: 
                          f"a fifth of the training clips chooses the layer, the others need two classes")  # fmt: skip
     first = [accuracy(items, layer, PENALTIES[1], fit, judge) for layer in range(len(items.features))]
     layer = int(np.argmax(first))
+    number = layers[layer] if layers else layer
     tried = {c: first[layer] if c == PENALTIES[1] else accuracy(items, layer, c, fit, judge) for c in PENALTIES}
     penalty = max(tried, key=tried.__getitem__)
     scores = []
     for seed in seeds:
         kept = draw(items.clip[train], seed)
         scores.append(accuracy(items, layer, penalty, train[np.isin(items.clip[train], kept)], test))
-    return Score("accuracy", tuple(scores), chosen_layer(layers, layer), penalty, tuple(first), len(train), len(test))
+    return Score("accuracy", tuple(scores), number, penalty, tuple(first), len(train), len(test))
 
 
 def draw(clips: np.ndarray, seed: int) -> np.ndarray:

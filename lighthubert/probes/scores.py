@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,15 +31,6 @@ class Score:
         return float(np.mean(self.values))
 
     @property
-    def higher_is_better(self) -> bool:
-        return METRICS[self.metric]
-
-    @property
     def goodness(self) -> float:
         """The mean, turned so that higher is better: an accuracy, or 1 - an error rate."""
-        return self.mean if self.higher_is_better else 1 - self.mean
-
-
-def chosen_layer(layers: Sequence[int] | None, index: int) -> int:
-    """The layer of a net that the index-th of those that were tried is."""
-    return layers[index] if layers else index
+        return self.mean if METRICS[self.metric] else 1 - self.mean

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lighthubert.probes.classify import draw
 from lighthubert.probes.clips import Probe
 from lighthubert.probes.features import Represent, collect
-from lighthubert.probes.scores import Score, chosen_layer
+from lighthubert.probes.scores import Score
 from lighthubert.tasks.decoding import error_rates, greedy, path_text
 from lighthubert.tasks.vocabulary import BLANK, SPACE, Vocabulary
 
@@ -77,8 +77,9 @@ def transcribe(probe: Probe, represent: Represent, seeds: Sequence[int], context
         paths = [greedy(scores[None], torch.tensor([len(scores)]))[0] for i in test for scores in model(speech, [i])]
         wrong, total = error_rates([path_text(path, vocabulary) for path in paths], [texts[i] for i in test])["cer"]
         errors.append(wrong / total)
-    heaviest = chosen_layer(layers, int(mix.argmax()))
-    return Score("cer", tuple(errors), heaviest, None, tuple(mix.tolist()), len(train), len(test))
+    heaviest = int(mix.argmax())
+    number = layers[heaviest] if layers else heaviest
+    return Score("cer", tuple(errors), number, None, tuple(mix.tolist()), len(train), len(test))
 
 
 def alphabet(texts: Sequence[str]) -> Vocabulary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +15,9 @@ from lighthubert.prune.constraint import lagrangian
 from lighthubert.prune.criterion import Criterion
 from lighthubert.prune.model import GatedHubert
 from lighthubert.prune.plots import width_curves
+from lighthubert.runtime import plots
 from lighthubert.runtime.sums import Sums
 from lighthubert.train import Objective
-
-if TYPE_CHECKING:
-    from lighthubert.runtime.plots import Figure
 
 
 class Pruning(Objective):
@@ -65,6 +63,6 @@ class Pruning(Objective):
     def describe(self) -> dict[str, str]:
         return {"net": f"`{self.model.hubert}`", "constraints": "; ".join(map(str, self.model.constraints)) or "none"}
 
-    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, plots.Figure]:
         figures = super().figures(history)
         return figures | {"widths": width_curves(history)} if figures and self.model.constraints else figures

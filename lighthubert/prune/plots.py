@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lighthubert.elastic import Axis
-from lighthubert.runtime.plots import new_figure
-
-if TYPE_CHECKING:
-    from lighthubert.runtime.plots import Figure
+from lighthubert.runtime import plots
 
 KINDS = {"conv": "channels of convolutions", "heads": "attention heads", "ffn": "FFN units"}
 
 
-def _panels(axes: Iterable[Axis]) -> tuple[Figure, list[tuple[Any, str, list[Axis]]]]:
+def _panels(axes: Iterable[Axis]) -> tuple[plots.Figure, list[tuple[Any, str, list[Axis]]]]:
     """A figure, and a panel for each kind of axes with those axes in the order of their numbers."""
     kinds = {kind: sorted(axis for axis in axes if axis.kind == kind) for kind in KINDS}
     numbered = {kind: axes for kind, axes in kinds.items() if axes}
-    figure, panels = new_figure(len(numbered))
+    figure, panels = plots.new_figure(len(numbered))
     return figure, list(zip(panels, numbered, numbered.values(), strict=True))
 
 
-def width_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def width_curves(history: Sequence[Mapping[str, Any]]) -> plots.Figure:
     """The share of each axis's first width that is left, over steps; history: entries of evals.jsonl."""
     names = [name for name in history[0]["values"] if name.startswith("width/")]
     steps = [entry["step"] for entry in history]
@@ -37,7 +34,7 @@ def width_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def widths(full: Mapping[Axis, int], kept: Mapping[Axis, int]) -> Figure:
+def widths(full: Mapping[Axis, int], kept: Mapping[Axis, int]) -> plots.Figure:
     """Units of each axis before (pale) and after (dark); axis -> units."""
     figure, panels = _panels(full)
     for ax, kind, axes in panels:

@@ -31,11 +31,8 @@ class Budget:
         self.space, self.limits, self.latency = space, dict(limits), latency
         smallest = {name: values[0] for name, values in self.costs([space.smallest()]).items()}
         if over := [name for name, limit in limits.items() if smallest[name] > limit]:
-            told = (
-                f"budget.{name}: the smallest subnet has {_told(smallest[name])}, got {limits[name]:,.15g}"
-                for name in over
-            )
-            raise UserError("; ".join(told))
+            problem = "budget.{}: the smallest subnet has {}, got {:,.15g}"
+            raise UserError("; ".join(problem.format(name, _rounded(smallest[name]), limits[name]) for name in over))
 
     def costs(self, archs: Sequence[Arch]) -> dict[str, np.ndarray]:
         """Cost -> (N,), of the costs that are limited."""
@@ -101,6 +98,6 @@ def _larger(place: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [(*place[:k], i + 1, *place[k + 1 :]) for k, i in enumerate(place)]
 
 
-def _told(cost: float) -> str:
-    """Rounded up where it is no whole number: what is told suffices."""
+def _rounded(cost: float) -> str:
+    """Rounded up where it is no whole number: a limit of so much suffices."""
     return f"{cost:,}" if cost == int(cost) else f"{math.ceil(1000 * cost) / 1000:,}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -56,9 +57,9 @@ def _propose(
     predict, seen = Predictor(space, scored), dict[Arch, float]()
 
     def score(archs: Sequence[Arch]) -> np.ndarray:
-        found = predict(archs)
-        seen.update(zip(archs, found.tolist(), strict=True))
-        return found
+        scores = predict(archs)
+        seen.update(zip(archs, scores.tolist(), strict=True))
+        return scores
 
     start = sorted(scored, key=lambda arch: scored[arch])[: CROWD // 2]
     _evolve(_Problem(space, budget, score), [*start, *budget.draw(CROWD - len(start), rng)], rng)
@@ -77,7 +78,7 @@ def _evolve(problem: _Problem, start: Sequence[Arch], rng: random.Random) -> Non
     algorithm = NSGA2(
         pop_size=CROWD,
         sampling=_column(start),
-        crossover=_Cross(),
+        crossover=_Cross(2, 2),
         mutation=_Mutate(),
         repair=_Fit(),
         eliminate_duplicates=_Same(),
@@ -96,8 +97,9 @@ class _Problem(Problem):
         out["F"] = np.column_stack([self.score(archs), *self.budget.costs(archs).values()])
 
 
-def _rng(random_state: np.random.Generator) -> random.Random:
-    return random.Random(int(random_state.integers(2**62)))
+def _rng(options: Mapping[str, Any]) -> random.Random:
+    """Random numbers of one call of an operator, from pymoo's generator."""
+    return random.Random(int(options["random_state"].integers(2**62)))
 
 
 def _column(archs: Sequence[Arch]) -> np.ndarray:
@@ -107,32 +109,23 @@ def _column(archs: Sequence[Arch]) -> np.ndarray:
 
 
 class _Cross(Crossover):
-    def __init__(self) -> None:
-        super().__init__(2, 2)
-
-    def _do(
-        self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object
-    ) -> np.ndarray:
-        rng, (a, b) = _rng(random_state), x[:, :, 0]
+    def _do(self, problem: _Problem, x: np.ndarray, *_: object, **options: Any) -> np.ndarray:
+        rng, (a, b) = _rng(options), x[:, :, 0]
         children = [[problem.space.crossover(p, q, rng) for p, q in zip(a, b, strict=True)] for _ in range(2)]
         return np.stack([_column(archs) for archs in children])
 
 
 class _Mutate(Mutation):
-    def _do(
-        self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object
-    ) -> np.ndarray:
-        rng = _rng(random_state)
+    def _do(self, problem: _Problem, x: np.ndarray, *_: object, **options: Any) -> np.ndarray:
+        rng = _rng(options)
         return _column([problem.space.mutate(arch, rng, MUTATION) for arch in x[:, 0]])
 
 
 class _Fit(Repair):
     """Children over the budget come back under it, so that no evaluation is spent on an arch that cannot be used."""
 
-    def _do(
-        self, problem: _Problem, x: np.ndarray, *_: object, random_state: np.random.Generator, **__: object
-    ) -> np.ndarray:
-        return _column(problem.budget.fit(list(x[:, 0]), _rng(random_state)))
+    def _do(self, problem: _Problem, x: np.ndarray, *_: object, **options: Any) -> np.ndarray:
+        return _column(problem.budget.fit(list(x[:, 0]), _rng(options)))
 
 
 class _Same(DuplicateElimination):

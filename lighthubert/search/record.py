@@ -54,7 +54,7 @@ class Record:
                  recipe: Mapping[str, Any], latency: Latency | None = None) -> None:  # fmt: skip
         self.space, self.score, self.path, self.latency = space, score, path, latency
         self.names = list(dict.fromkeys([*COLUMNS, *names, *(["milliseconds"] if latency else [])]))
-        self.on_scored: Callable[[int], None] = lambda number: None
+        self.on_scored: Callable[[], None] = lambda: None
         known = ranks.on_first(lambda: _read(path, recipe)) if path else []
         self.scored = {row.arch: row for row in known}
 
@@ -69,7 +69,7 @@ class Record:
                 chunk[r + i * world]: s for r, part in enumerate(ranks.gather(mine)) for i, s in enumerate(part)
             }
             self._add(chunk, [found[arch] for arch in chunk], origin)
-            self.on_scored(len(chunk))
+            self.on_scored()
         return np.array([self.scored[arch].score for arch in archs])
 
     def _add(self, archs: Sequence[Arch], scores: Sequence[float], origin: str) -> None:

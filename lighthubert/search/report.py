@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lighthubert.config import write_yaml
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch, Hubert
-from lighthubert.runtime import tables
-from lighthubert.runtime.plots import new_figure
+from lighthubert.runtime import plots, tables
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
-
-if TYPE_CHECKING:
-    from lighthubert.runtime.plots import Figure
 
 UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMACs / 10 s"), "superb_macs": (1e9, "GMACs, SUPERB"),
          "megabytes": (1, "MB, float16"), "milliseconds": (1, "ms")}  # fmt: skip
@@ -60,10 +56,10 @@ def axes(found: Found) -> list[str]:
     return list(dict.fromkeys([*found.budget, *found.best.costs]))
 
 
-def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
+def scatter(found: Found, named: Mapping[str, Scored], name: str) -> plots.Figure:
     """Score against each cost: all scored archs, the front, and the rows of the table."""
     costs = axes(found)
-    figure, panels = new_figure(len(costs), width=5.6)
+    figure, panels = plots.new_figure(len(costs), width=5.6)
     for ax, cost in zip(panels, costs, strict=True):
         unit, label = UNITS[cost]
         for origin, colour in (("random", "tab:gray"), ("evolution", "tab:blue")):
@@ -82,10 +78,10 @@ def scatter(found: Found, named: Mapping[str, Scored], name: str) -> Figure:
     return figure
 
 
-def widths(space: SearchSpace, front: Sequence[Scored]) -> Figure:
+def widths(space: SearchSpace, front: Sequence[Scored]) -> plots.Figure:
     """What the archs of a front have in common: each width as a share of the largest one, the cheapest arch left."""
     rows, labels = _shares(space, [row.arch for row in front])
-    figure, (ax,) = new_figure(width=max(6.4, 0.12 * len(front) + 3), height=0.24 * len(labels) + 1.6)
+    figure, (ax,) = plots.new_figure(width=max(6.4, 0.12 * len(front) + 3), height=0.24 * len(labels) + 1.6)
     ax.grid(False)
     image = ax.imshow(rows, aspect="auto", interpolation="nearest", vmin=0, vmax=1, cmap="viridis")
     ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="archs of the front, from the cheapest", xticks=[])
@@ -126,17 +122,12 @@ def interactive(found: Found, name: str) -> Any:
     for group, rows in groups.items():
         figure.add_scatter(x=[r.costs[costs[0]] / UNITS[costs[0]][0] for r in rows], y=[r.score for r in rows],
                            mode="markers", name=group, text=[str(r.arch) for r in rows])  # fmt: skip
-    buttons = [
-        {
-            "label": UNITS[cost][1],
-            "method": "update",
-            "args": [
-                {"x": [[r.costs[cost] / UNITS[cost][0] for r in rows] for rows in groups.values()]},
-                {"xaxis.title.text": UNITS[cost][1]},
-            ],
-        }
-        for cost in costs
-    ]
+    buttons = []
+    for cost in costs:
+        unit, label = UNITS[cost]
+        values = [[r.costs[cost] / unit for r in rows] for rows in groups.values()]
+        args = [{"x": values}, {"xaxis.title.text": label}]
+        buttons.append({"label": label, "method": "update", "args": args})
     figure.update_layout(xaxis_title=UNITS[costs[0]][1], yaxis_title=name, template="plotly_white",
                          updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12}])  # fmt: skip
     return figure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,23 +99,21 @@ def front(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:
     return sorted((rows[i] for i in kept), key=lambda row: (row.costs[names[0]], row.score))
 
 
-class _progress:
+@contextmanager
+def _progress(record: Record, total: int, stop: StopRequest) -> Iterator[None]:
     """Shows how far a search is, and ends it where a signal asks for that."""
+    line = ProgressLine(len(record.scored), total) if ranks.rank() == 0 else None
 
-    def __init__(self, record: Record, total: int, stop: StopRequest) -> None:
-        self.record, self.stop, self.known = record, stop, len(record.scored)
-        self.line = ProgressLine(self.known, total) if ranks.rank() == 0 else None
-
-    def __enter__(self) -> None:
-        self.record.on_scored = self.scored
-
-    def __exit__(self, *_: object) -> None:
-        if self.line:
-            self.line.close()
-
-    def scored(self, number: int) -> None:
-        if self.line:
-            best = min(row.score for row in self.record.scored.values())
-            self.line.update(len(self.record.scored), f"best {best:.4f}")
-        if ranks.any_rank(bool(self.stop.signal)):
+    def on_scored() -> None:
+        if line:
+            best = min(row.score for row in record.scored.values())
+            line.update(len(record.scored), f"best {best:.4f}")
+        if ranks.any_rank(bool(stop.signal)):
             raise Stopped
+
+    record.on_scored = on_scored
+    try:
+        yield
+    finally:
+        if line:
+            line.close()

@@ -6,16 +6,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lighthubert.runtime import plots
 from lighthubert.runtime.files import write_text
-from lighthubert.runtime.plots import new_figure
 from lighthubert.superb.benchmark import BENCHMARK
 from lighthubert.superb.plan import Evaluation
 from lighthubert.superb.recipe import Reference
-
-if TYPE_CHECKING:
-    from lighthubert.runtime.plots import Figure
 
 Scores = Mapping[str, Mapping[str, float]]  # task -> metric's label -> value
 
@@ -164,9 +161,9 @@ def best_summary(lines: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> tu
     return None
 
 
-def against_macs(lines: Sequence[Mapping[str, Any]], column: str, label: str, higher_is_better: bool) -> Figure:
+def against_macs(lines: Sequence[Mapping[str, Any]], column: str, label: str, higher_is_better: bool) -> plots.Figure:
     """Each net as a point; nets without MACs (filter banks) as a dashed line. Better is always higher up."""
-    figure, (ax,) = new_figure()
+    figure, (ax,) = plots.new_figure()
     points = sorted((line["macs"] / 1e9, line[column], line["net"]) for line in lines
                     if line["macs"] and line[column] is not None)  # fmt: skip
     ax.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", clip_on=False)

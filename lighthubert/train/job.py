@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lighthubert.data import SAMPLE_RATE
+from lighthubert.data import SAMPLE_RATE, Batch, Reader
 from lighthubert.models import recompute_layers
 from lighthubert.runtime import ranks
 from lighthubert.runtime.errors import UserError
@@ -23,9 +23,6 @@ from lighthubert.train.checkpoints import Checkpoints
 from lighthubert.train.config import FREE_KEYS, TrainConfig
 from lighthubert.train.log import Log, write_evals
 from lighthubert.train.objective import Objective
-
-if TYPE_CHECKING:
-    from lighthubert.data import Batch, Reader
 
 
 class TrainingError(UserError):
@@ -129,17 +126,17 @@ class Job:
                     sums[name] = sums.get(name, 0.0) + value
         return total, sums
 
-    def advance(self, audio_seconds: float, wrong: str) -> None:
-        """Count a step; `wrong` says why it was skipped. Raises TrainingError after max_bad_steps of them in a row."""
+    def advance(self, audio_seconds: float, problem: str) -> None:
+        """Count a step; `problem`: why it was skipped. Raises TrainingError after max_bad_steps of them in a row."""
         self.optimizer.zero_grad(set_to_none=True)
         progress = self.progress
         progress.step += 1
         progress.audio_seconds += audio_seconds
-        progress.bad_steps += bool(wrong)
-        progress.bad_in_a_row = progress.bad_in_a_row + 1 if wrong else 0
+        progress.bad_steps += bool(problem)
+        progress.bad_in_a_row = progress.bad_in_a_row + 1 if problem else 0
         if progress.bad_in_a_row >= self.config.max_bad_steps:
             raise TrainingError(
-                f"{self.run_dir}: step {progress.step}: {wrong}; {progress.bad_in_a_row} bad steps in a row "
+                f"{self.run_dir}: step {progress.step}: {problem}; {progress.bad_in_a_row} bad steps in a row "
                 f"(train.max_bad_steps). A lower lr or a longer warm-up may help; the last checkpoint is untouched"
             )
 

@@ -8,16 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
-from lighthubert.runtime import ranks
+from lighthubert.runtime import plots, ranks
 from lighthubert.runtime.files import write_text
 from lighthubert.runtime.progress import ProgressLine
-
-if TYPE_CHECKING:
-    from lighthubert.runtime.plots import Figure
 
 
 @dataclass
@@ -93,7 +90,7 @@ class Log:
         values = " ".join(f"{key.removeprefix('loss/')} {value:.4f}" for key, value in losses.items())
         self._line.update(step, f"{values}  lr {window[-1].rate:.2e}  {audio / seconds:.0f} audio s/s")
 
-    def evaluation(self, entry: Mapping[str, Any], figures: Mapping[str, Figure]) -> None:
+    def evaluation(self, entry: Mapping[str, Any], figures: Mapping[str, plots.Figure]) -> None:
         """Write one evaluation: an entry of evals.jsonl."""
         if self._writer is not None:
             for name, value in entry["values"].items():

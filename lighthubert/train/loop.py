@@ -12,8 +12,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lighthubert.data import Reader
 from lighthubert.runtime import ranks
 from lighthubert.runtime.files import locked
 from lighthubert.runtime.stop import StopRequest
@@ -23,9 +24,6 @@ from lighthubert.train.job import Job
 from lighthubert.train.log import Log, StepRecord
 from lighthubert.train.objective import Objective
 from lighthubert.train.schedule import learning_rate
-
-if TYPE_CHECKING:
-    from lighthubert.data import Reader
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,10 @@ def _train(job: Job, log: Log, stop: StopRequest) -> None:
         loss, sums = job.backward(batches, totals)
         loss = optim.sum_gradients(job.parameters, loss)
         rate = learning_rate(config, progress.step)
-        norm, wrong = optim.update(job.optimizer, job.scaler, config, loss, rate)
-        job.advance(audio, wrong)
+        norm, problem = optim.update(job.optimizer, job.scaler, config, loss, rate)
+        job.advance(audio, problem)
         seconds = time.monotonic() - started
-        log.add(StepRecord(progress.step, {} if wrong else sums, rate, norm, audio, padded, seconds, waited))
+        log.add(StepRecord(progress.step, {} if problem else sums, rate, norm, audio, padded, seconds, waited))
         if job.due(config.log_every):
             log.write(list(job.reader.skipped), progress.bad_steps)
         if job.due(config.eval_every):

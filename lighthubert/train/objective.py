@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
-from lighthubert.runtime.plots import loss_curves
-
-if TYPE_CHECKING:
-    from lighthubert.data import Batch
-    from lighthubert.runtime.plots import Figure
+from lighthubert.data import Batch
+from lighthubert.runtime import plots
 
 
 class Objective(ABC):
@@ -56,6 +53,6 @@ class Objective(ABC):
         """Texts for TensorBoard."""
         return {}
 
-    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    def figures(self, history: Sequence[Mapping[str, Any]]) -> dict[str, plots.Figure]:
         """Figures of the evaluations so far, entries of evals.jsonl."""
-        return {"held-out loss": loss_curves(history)} if len(history) > 1 else {}
+        return {"held-out loss": plots.loss_curves(history)} if len(history) > 1 else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,7 @@ from torch import distributed as dist
 
 from lighthubert.runtime import ranks
 from lighthubert.train.config import TrainConfig
-
-if TYPE_CHECKING:
-    from lighthubert.train.objective import Objective
+from lighthubert.train.objective import Objective
 
 SCALE = "scale"  # of a special group: its learning rate over the others'
 
@@ -32,8 +30,8 @@ def adamw(objective: Objective, config: TrainConfig) -> torch.optim.AdamW:
     learning = {name: p for name, p in objective.model.named_parameters() if p.requires_grad}
     if not learning:
         raise ValueError("the model has no parameter that requires a gradient")
-    if wrong := [f"{name} ({p.dtype})" for name, p in learning.items() if p.dtype != torch.float32]:
-        raise ValueError(f"parameters must be float32 for training, whatever the precision: {', '.join(wrong)}")
+    if others := [f"{name} ({p.dtype})" for name, p in learning.items() if p.dtype != torch.float32]:
+        raise ValueError(f"parameters must be float32 for training, whatever the precision: {', '.join(others)}")
     usual = [p for name, p in learning.items() if not name.startswith(tuple(objective.groups))]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in usual if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -65,13 +63,13 @@ def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, confi
     norm = float(nn.utils.clip_grad_norm_(clipped, config.clip_norm))
     finite = math.isfinite(float(loss)) and math.isfinite(norm)
     finite = finite and all(bool(p.grad.isfinite().all()) for p in special if p.grad is not None)
-    wrong = "" if finite else f"loss {float(loss)}, gradient norm {norm}"
-    if not wrong:
+    problem = "" if finite else f"loss {float(loss)}, gradient norm {norm}"
+    if not problem:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get(SCALE, 1.0)
         scaler.step(optimizer)
     scaler.update()  # a scale that overflowed halves, also when the step was skipped
-    return norm, wrong
+    return norm, problem
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:

@@ -164,11 +164,12 @@ def test_a_pipeline_collected_by_its_own_thread_lives_on() -> None:
     class Holder:
         def __init__(self) -> None:
             self.itself = self  # only the garbage collector ends it
-            self.batches = fairseq2_pipeline.stream(iter([list(range(1000))]), load, 1)
+            self.batches = fairseq2_pipeline.stream(iter([list(range(1000))]), Collecting(), 1)
 
-    def load(job: int) -> int:
-        gc.collect()  # as may happen in any line of Python
-        return job
+    class Collecting:
+        def __getitem__(self, batch: int) -> int:
+            gc.collect()  # as may happen in any line of Python
+            return batch
 
     gc.disable()
     try:
@@ -178,7 +179,7 @@ def test_a_pipeline_collected_by_its_own_thread_lives_on() -> None:
                 break
             time.sleep(0.02)
         assert len(fairseq2_pipeline.ORPHANS) == 1
-        assert next(fairseq2_pipeline.stream(iter([[5]]), load, 0)) == 5  # ends it in this thread
+        assert next(fairseq2_pipeline.stream(iter([[5]]), Collecting(), 0)) == 5  # ends it in this thread
         assert not fairseq2_pipeline.ORPHANS
     finally:
         gc.enable()
