@@ -54,15 +54,15 @@ class Problems(ValueError):
 
 
 class Checked:
-    """A dataclass whose values keep the rules of its fields and, once these hold, its own `problems`."""
+    """A dataclass whose values keep the rules of its fields, and its own `problems`."""
 
     def __post_init__(self) -> None:
         problems = [p for key, hint in hints(type(self)).items() for p in _broken(hint, getattr(self, key), key)]
-        if problems := problems or list(self.problems()):
+        if problems := [*problems, *self.problems()]:
             raise Problems(problems, type(self).__name__)
 
     def problems(self) -> Iterator[str]:
-        """What does not go together, "key: rule"."""
+        """What does not go together, "key: rule". Single values may be wrong too."""
         yield from ()
 
 
@@ -113,8 +113,10 @@ def _dataclass(cls: Any, values: Any, path: str, problems: list[str]) -> Any:
 def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     hint, _ = _bare(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal and type(value) is not type(args[0]):
+        problems += _broken(hint, value, path)  # of the right type, the class checks it with its other rules
     if hint is Any or origin is Literal:
-        return value  # choices are a rule, which the class checks
+        return value
     if origin in UNIONS:
         choices = [choice for choice in args if choice is not types.NoneType]
         fitting = [choice for choice in choices if type(value) is (typing.get_origin(choice) or choice)]

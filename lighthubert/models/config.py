@@ -124,7 +124,7 @@ class HubertConfig(Written, Checked):
         heads, ffns = len(self.num_heads), len(self.ffn_dim)
         if heads != ffns:
             yield f"num_heads, ffn_dim: need one value per layer each, got {heads} and {ffns} values"
-        if self.embed_dim % self.pos_conv_groups:
+        if self.pos_conv_groups > 0 and self.embed_dim % self.pos_conv_groups:
             yield f"embed_dim: must be a multiple of pos_conv_groups={self.pos_conv_groups}, got {self.embed_dim}"
         if self.layers is not None:
             if len(self.layers) != heads:

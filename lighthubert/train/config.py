@@ -70,7 +70,7 @@ class TrainConfig(Checked):
                 yield f"warmup_steps: must be 0, {got}: tri_stage takes its warm-up from phases"
             return
         end = round(self.flat_share * self.steps) if self.schedule == "flat_linear" else self.steps - 1
-        if not 0 <= self.warmup_steps <= end:
+        if self.steps >= 1 and not 0 <= self.warmup_steps <= end:
             yield f"warmup_steps: must be in [0, {end}], before the decay, {got}"
 
 

@@ -80,8 +80,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a list of parents": ({"parent": ["hubert_base"]}, "or a mapping of HubertConfig's keys, got ['hubert_base']"),
     "a wrong parent": (
         {"parent": {"embed_dim": 100, "conv_norm": "batch"}},
-        "parent: HubertConfig: embed_dim: must be a multiple of pos_conv_groups=16, got 100; "
-        "conv_norm: must be one of group, layer, got 'batch'",
+        "parent: HubertConfig: conv_norm: must be one of group, layer, got 'batch'; "
+        "embed_dim: must be a multiple of pos_conv_groups=16, got 100",
     ),
     "a number for a name": ({"name": 3}, "name: expected text, got 3"),
 }

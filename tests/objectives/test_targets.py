@@ -138,7 +138,7 @@ def test_what_cannot_be_a_target_is_said() -> None:
     for nets in ((deep, shallow), (shallow, deep)):
         with pytest.raises(ValueError, match=r"target.pairs: the teacher has . layers, the student ., got \[1, 2\]"):
             TargetConfig(pairs=[1, 2]).check(*nets)
-    with pytest.raises(ValueError, match=r"tap: .*'ffm'; normalize: .*'batch'; layers: .* 0; pairs: .*0"):
+    with pytest.raises(ValueError, match=r"layers: .* 0; tap: .*'ffm'; normalize: .*'batch'; pairs: .*0"):
         TargetConfig(tap="ffm", normalize="batch", layers=0, pairs=[0, 1])
 
 
