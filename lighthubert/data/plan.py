@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 from lighthubert.models import SAMPLE_RATE, HubertConfig, receptive_field
-from lighthubert.schema import NOT_NEGATIVE, SHARE, Checked, Count
+from lighthubert.schema import NOT_NEGATIVE, SHARE, Checked, Count, Rule
 
 FRAME = receptive_field(HubertConfig())  # samples that HuBERT's front-end needs for one frame: 400
 # Samples of a 20 ms frame, 320. Crops start on it, so that frame targets made for whole clips stay in step.
@@ -21,11 +21,14 @@ MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
 STREAMS = {"order": 1, "crops": 2, "masks": 3, "channels": 4, "gates": 5, "gate_start": 6, "clips": 7}
 
 
+FINITE = Rule("must be finite", math.isfinite)
+
+
 @dataclass(frozen=True)
 class DataConfig(Checked):
     """How clips become batches."""
 
-    max_seconds: float = 32.0
+    max_seconds: Annotated[float, FINITE] = 32.0
     """Audio of one batch, padding included."""
     max_clip_seconds: float = 15.6
     """Longer clips are cropped to this, at a random start."""
@@ -41,7 +44,7 @@ class DataConfig(Checked):
     """The run fails once a larger share of the clips was unusable."""
 
     def problems(self) -> Iterator[str]:
-        if not 0 < self.min_clip_seconds <= self.max_clip_seconds <= self.max_seconds < math.inf:
+        if not 0 < self.min_clip_seconds <= self.max_clip_seconds <= self.max_seconds:
             yield (
                 f"min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, "
                 f"got {self.min_clip_seconds}, {self.max_clip_seconds}, {self.max_seconds}"

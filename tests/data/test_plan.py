@@ -103,14 +103,14 @@ def test_nothing_long_enough_makes_no_batch() -> None:
 
 
 def test_wrong_settings_are_listed_at_once() -> None:
-    with pytest.raises(ValueError, match="data: ") as caught:
+    with pytest.raises(ValueError, match="DataConfig: ") as caught:
         DataConfig(
             min_clip_seconds=3, max_clip_seconds=2, max_seconds=1, window=0, threads=-1, reader="x", max_bad_share=2
         )
     assert str(caught.value) == (
-        "data: min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, got 3, 2, 1; "
-        "window must be at least 1, not 0; threads must be at least 0, not -1; "
-        "reader must be one of auto, fairseq2, torch, not 'x'; max_bad_share must be from 0 to 1, not 2"
+        "DataConfig: window: must be at least 1, got 0; threads: must not be negative, got -1; "
+        "reader: must be one of auto, fairseq2, torch, got 'x'; max_bad_share: must lie within 0 and 1, got 2; "
+        "min_clip_seconds, max_clip_seconds, max_seconds: must be positive and not fall, got 3, 2, 1"
     )
-    with pytest.raises(ValueError, match="max_seconds must be finite, not inf"):
+    with pytest.raises(ValueError, match="max_seconds: must be finite, got inf"):
         DataConfig(max_seconds=float("inf"))
