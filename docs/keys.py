@@ -38,8 +38,8 @@ def page() -> str:
     parts = [HEAD]
     for title, schema in SECTIONS.items():
         rows = [f"| `{k.name}` | {k.kind.replace('|', 'or')} | `{k.default}` | {k.about} |" for k in list_keys(schema)]
-        about = " ".join((schema.__doc__ or "").split())
-        parts.append(f"## {title}\n\n{about}\n\n" + "\n".join(["| key | holds | default | |", "|---|---|---|---|", *rows]))
+        table = "\n".join(["| key | holds | default | what it is |", "|---|---|---|---|", *rows])
+        parts.append(f"## {title}\n\n{' '.join((schema.__doc__ or '').split())}\n\n{table}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -44,7 +44,7 @@ def test_a_verb_is_its_module(verb: str) -> None:
 
 def test_a_verbs_exit_status_is_the_commands() -> None:
     done = run(COMMAND, "extract", "no-such-file.safetensors", "--largest", "-o", "subnet.safetensors")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no-such-file.safetensors" in done.stderr
 
 

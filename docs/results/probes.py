@@ -13,7 +13,7 @@ import torch
 from raw import archs, write
 
 import lighthubert as lh
-from lighthubert.probes import TASKS, Represent, hidden_states, load_task, mfcc_frames, probe
+from lighthubert.probes import PROBES, Represent, hidden_states, load_probe, mfcc_frames, run_probe
 
 TEACHER, SUPERNET = "checkpoints/hubert-mini.safetensors", "checkpoints/lighthubert-mini.safetensors"
 CONTEXTS = {"MFCC": (1, 5, 11), "teacher": (1, 5, 11)}  # frames side by side, not for classes of clips; else one
@@ -46,21 +46,21 @@ def main() -> None:
         "--nets", default=",".join(NETS),
         help=f"of {', '.join(NETS)}, FILE:ARCH of another supernet, or the FILE of a single net",
     )  # fmt: skip
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(PROBES))
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in args.tasks.split(","):
-        task = load_task(name, args.corpus)
+        probe = load_probe(name, args.corpus)
         for net in args.nets.split(","):
             layers = None
             seeds = SEEDS.get(name, (1, 2, 3))
-            for context in CONTEXTS.get(net, (1,)) if task.kind != "classes" else (1,):
+            for context in CONTEXTS.get(net, (1,)) if probe.kind != "classes" else (1,):
                 start = time.monotonic()
-                score = probe(task, representation(net), seeds, context, layers)
+                score = run_probe(probe, representation(net), seeds, context, layers)
                 layers = [score.layer]  # a wider context is tried on the layer that is best, or heaviest, without
-                found = {key: value for key, value in vars(score).items() if key not in ("metric", "values")}
+                details = {key: value for key, value in vars(score).items() if key not in ("metric", "values")}
                 row = {"task": name, "net": net, "context": context, "seeds": seeds, score.metric: score.values}
-                write("probes", ("task", "net", "context"), row | found)
+                write("probes", ("task", "net", "context"), row | details)
                 print(f"{name}, {net} x{context}: {score.metric} {score.mean:.3f}, layer {score.layer}, "
                       f"{time.monotonic() - start:.0f} s", flush=True)  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 From the project's folder, with the corpus of `lighthubert prepare debian` in corpus/. First come the fine-tuned nets:
 
-    python -m lighthubert.finetune recipes/mini/finetune_ctc.yaml
-    python -m lighthubert.finetune recipes/mini/finetune_intent.yaml
+    lighthubert finetune recipes/mini/finetune_ctc.yaml
+    lighthubert finetune recipes/mini/finetune_intent.yaml
 
 Each of them is pruned by every method to every sparsity, then fine-tuned further (the second phase). "uniform" is cut
 at once: the same share of every layer's channels, heads and FFN units, of which the most important ones stay; "random"
@@ -19,13 +19,11 @@ import contextlib
 import random
 import resource
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import torch
 from raw import read, write
 
 import lighthubert as lh
@@ -37,9 +35,12 @@ from lighthubert.elastic import Axis, Subnet, axis_sizes, extract, importance, r
 from lighthubert.finetune import load
 from lighthubert.finetune.__main__ import main as finetune
 from lighthubert.models import HubertConfig
-from lighthubert.objectives import Labels, TaskConfig, evaluate_task, labelled
 from lighthubert.prune.__main__ import main as prune
+from lighthubert.runtime.sums import Sums
 from lighthubert.schema import parse
+from lighthubert.tasks.config import TaskConfig
+from lighthubert.tasks.labelled import evaluate_task
+from lighthubert.tasks.labels import Labels, labelled
 
 ROOT = Path("runs/pruning")
 STEPS, WARMUP, MORE = 200, 60, 100  # of pruning, until the whole sparsity is asked for, of the second phase
@@ -157,14 +158,11 @@ def widths_of(config: HubertConfig) -> dict[str, int]:
 
 
 def errors(path: Path, held_out: list[Manifest]) -> dict[str, float]:
-    model, sums, counts = load(path), Counter[str](), Counter[str]()
+    model, sums = load(path), Sums()
     for manifest in held_out:
-        part = labelled(manifest, model.task)
-        labels = Labels(part, model.task, model.vocabulary)
-        for key, (value, count) in evaluate_task(model, torch.device("cpu"), part, labels, DataConfig()).items():
-            sums[key] += value
-            counts[key] += count
-    return {key: value / counts[key] for key, value in sums.items()}
+        labels = Labels(labelled(manifest, model.task), model.task, model.vocabulary)
+        sums.extend(evaluate_task(model, labels, DataConfig()))
+    return {key: value / count for key, (value, count) in sums.items()}
 
 
 def latency() -> None:

@@ -14,7 +14,7 @@ import torch
 from raw import archs, read, write
 
 import lighthubert as lh
-from lighthubert.probes import hidden_states, load_task, probe, score
+from lighthubert.probes import hidden_states, load_probe, run_probe, score
 
 SUPERNET = "checkpoints/lighthubert-mini.safetensors"
 CLIPS = ("all", "60 + 40", "200 + 100")  # to train on + held out
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="corpus")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    task, supernet = load_task("phones", args.corpus), lh.load(SUPERNET)
+    probe, supernet = load_probe("phones", args.corpus), lh.load(SUPERNET)
     done = {(row["net"], row["clips"]) for row in read("scores")}
     for clips in CLIPS:
         for name, arch in archs(supernet, 8).items():
@@ -33,9 +33,9 @@ def main() -> None:
                 continue
             net, start = supernet.sample(arch), time.process_time()
             if clips == "all":
-                accuracy = probe(task, hidden_states(net), layers=(1, 2, 3)).mean
+                accuracy = run_probe(probe, hidden_states(net), layers=(1, 2, 3)).mean
             else:
-                accuracy = score(net, task, *map(int, clips.split(" + ")))
+                accuracy = score(net, probe, *map(int, clips.split(" + ")))
             seconds = round(time.process_time() - start, 1)
             write(
                 "scores", ("net", "clips"), {"net": name, "clips": clips, "accuracy": accuracy, "cpu_seconds": seconds}

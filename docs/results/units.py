@@ -16,7 +16,7 @@ from sklearn.metrics import mutual_info_score
 import lighthubert as lh
 from lighthubert.data import DataConfig, Manifest, eval_batches, mfcc
 from lighthubert.objectives.units import assign, fit_kmeans
-from lighthubert.probes import Represent, hidden_states, load_task
+from lighthubert.probes import Represent, hidden_states, load_probe
 
 BATCH = DataConfig(max_seconds=32, max_clip_seconds=15)
 FIT_CLIPS = 700
@@ -39,12 +39,12 @@ def frames(clips: Manifest, represent: Represent, layer: int) -> tuple[list[torc
 def score(name: str, represent: Represent, layer: int, num_units: int, train: Manifest, corpus: str) -> None:
     centres = torch.from_numpy(fit_kmeans(frames(train, represent, layer)[0], num_units, seed=0))
     row: dict[str, object] = {"features": name, "layer": layer, "num_units": num_units}
-    for task in (load_task("phones", corpus), load_task("phones_narrow", corpus)):
-        held_out = [i for i, clip in enumerate(task.clips) if clip.held_out]
-        features, rows = frames(task.manifest.take(held_out), represent, layer)
+    for probe in (load_probe("phones", corpus), load_probe("phones_narrow", corpus)):
+        held_out = [i for i, clip in enumerate(probe.clips) if clip.held_out]
+        features, rows = frames(probe.manifest.take(held_out), represent, layer)
         units = np.concatenate([assign(f, centres) for f in features])
-        labels = np.concatenate([task.labels(held_out[r], len(f)) for r, f in zip(rows, features, strict=True)])
-        row[task.name] = mutual_info_score(labels, units) / mutual_info_score(labels, labels)
+        labels = np.concatenate([probe.labels(held_out[r], len(f)) for r, f in zip(rows, features, strict=True)])
+        row[probe.name] = mutual_info_score(labels, units) / mutual_info_score(labels, labels)
     write("units", ("features", "layer", "num_units"), row)
     print(row, flush=True)
 

@@ -31,8 +31,7 @@ def infer_config(
     num_layers: what the file's settings say, if it has any; a whole layer may be missing. head_dim: no tensor tells
     it; 64 in all published nets but HuBERT XLarge. known: norm_first, normalize_waveform, dropouts.
     A size is what most of the tensors that share it say; where none is there, any size will do, for the missing tensors
-    are reported when the net is built.
-    Raises CheckpointError for sizes that no net has.
+    are reported when the net is built. Raises CheckpointError for sizes that no net has.
     """
     num_convs, depth = len(conv_strides), _count(weights, "encoder.layers")
     if num_layers not in (None, depth):
@@ -40,11 +39,8 @@ def infer_config(
     embed_dim = _size(
         weights, 1, "frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0", "mask_embed:0"
     )
-    rows = [_attention_rows(weights, i, embed_dim) for i in range(depth)]
     group_dim = _size(weights, embed_dim, "encoder.pos_convs.0.weight:1")
     try:
-        if odd := [n for n in rows if n % head_dim]:
-            raise ValueError(f"attention with {odd[0]} rows is no whole number of heads of {head_dim}")
         return HubertConfig(
             conv_channels=tuple(_channels(weights, i, num_convs) for i in range(num_convs)),
             conv_kernels=tuple(_size(weights, 1, f"frontend.convs.{i}.weight:2") for i in range(num_convs)),
@@ -53,7 +49,7 @@ def infer_config(
             conv_norm="layer" if weights.layer_norms else "group",
             embed_dim=embed_dim,
             head_dim=head_dim,
-            num_heads=tuple(n // head_dim for n in rows),
+            num_heads=tuple(_heads(weights, i, embed_dim, head_dim) for i in range(depth)),
             ffn_dim=tuple(_ffn_units(weights, i, 4 * embed_dim) for i in range(depth)),
             pos_conv_kernel=_size(weights, 1, "encoder.pos_convs.0.weight:2"),
             pos_conv_groups=embed_dim // group_dim if embed_dim % group_dim == 0 else 1,
@@ -91,9 +87,12 @@ def _channels(weights: Weights, conv: int, num_convs: int) -> int:
     return _size(weights, 1, f"frontend.convs.{conv}.weight:0", f"frontend.norms.{conv}.weight:0", following)
 
 
-def _attention_rows(weights: Weights, layer: int, default: int) -> int:
+def _heads(weights: Weights, layer: int, embed_dim: int, head_dim: int) -> int:
     leaves = [f"encoder.layers.{layer}.attention.{x}_proj.{leaf}:0" for leaf in ("weight", "bias") for x in "qkv"]
-    return _size(weights, default, *leaves)
+    rows = _size(weights, embed_dim, *leaves)
+    if rows % head_dim:
+        raise ValueError(f"attention with {rows} rows is no whole number of heads of {head_dim}")
+    return rows // head_dim
 
 
 def _ffn_units(weights: Weights, layer: int, default: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lighthubert.models import SAMPLE_RATE, Hubert, HubertConfig, receptive_field
+from lighthubert.runtime.errors import UserError
 from lighthubert.schema import Checked, Count, Rule
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -51,7 +52,7 @@ def device_name(device: str) -> str:
     try:
         return torch.cuda.get_device_name(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise ValueError(f"device: {device}: torch cannot use it here ({str(error).splitlines()[0]})") from None
+        raise UserError(f"device: {device}: torch cannot use it here ({str(error).splitlines()[0]})") from None
 
 
 @torch.inference_mode()

@@ -28,6 +28,7 @@ from lighthubert.cost.polynomial import Sizes
 from lighthubert.elastic import EMBED, Axis, SearchSpace, axis_sizes
 from lighthubert.elastic.axes import GROUP, parameters, pattern_axes
 from lighthubert.models import Arch, Hubert, HubertConfig
+from lighthubert.runtime.errors import UserError
 from lighthubert.runtime.files import digest, write_text
 
 logger = logging.getLogger("lighthubert")
@@ -210,10 +211,10 @@ class Latency:
             described = dict(values["latency"])
             table = {(str(kind), tuple(map(int, widths))): float(time) for kind, widths, time in values["milliseconds"]}
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a latency model ({type(error).__name__}: {error})") from None
+            raise UserError(f"{path}: not a latency model ({type(error).__name__}: {error})") from None
         needed = {entry for arch in covering(space) for entry in entries(space.config(arch))}
         if described.get("space") != space_digest(space) or needed - table.keys():
-            raise ValueError(f"{path}: the latency of another search space")
+            raise UserError(f"{path}: the latency of another search space")
         return cls(space, described, table)
 
 

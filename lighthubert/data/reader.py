@@ -20,6 +20,7 @@ from lighthubert.data.audio import Decoder, decode_soundfile
 from lighthubert.data.batch import BadDataError, Batch, Loaded, Loader, Tally
 from lighthubert.data.manifest import Manifest
 from lighthubert.data.plan import FRAME, DataConfig, PlannedBatch, fill, plan
+from lighthubert.runtime.errors import UserError
 
 logger = logging.getLogger("lighthubert")
 
@@ -38,7 +39,7 @@ class RankPlan:
         """As many batches as every other rank has; raises ValueError where there is none for each."""
         batches = plan(self.manifest.samples, self.config, self.seed, epoch)
         if len(batches) < self.world:
-            raise ValueError(
+            raise UserError(
                 f"{self.manifest.path}: epoch {epoch} has {len(batches)} batches for {self.world} ranks "
                 f"({self.manifest.seconds:.0f} s of audio, {self.config.max_seconds:g} s a batch)"
             )
@@ -99,7 +100,7 @@ class Reader:
         if state["key"] != self._key:
             saved, now = (dict(part.split("=", 1) for part in key.split()) for key in (state["key"], self._key))
             changed = [f"{k} was {saved.get(k)} and is {now.get(k)}" for k in saved | now if saved.get(k) != now.get(k)]
-            raise ValueError(f"{self._plan.manifest.path}: cannot go on with other data: {'; '.join(changed)}")
+            raise UserError(f"{self._plan.manifest.path}: cannot go on with other data: {'; '.join(changed)}")
         self.epoch, self.batch, self._batches = int(state["epoch"]), int(state["batch"]), None
 
     def _open(self) -> Iterator[Loaded]:

@@ -5,5 +5,5 @@ from lighthubert.elastic.axes import AXES, EMBED, Axis, axes, axis_sizes, conv, 
 from lighthubert.elastic.importance import importance, ranking, reorder
 from lighthubert.elastic.space import SearchSpace, Space
 from lighthubert.elastic.subnet import Subnet, extract, select, skeleton
-from lighthubert.elastic.supernet import Supernet, run
+from lighthubert.elastic.supernet import Supernet, run_subnet
 from lighthubert.models import Arch

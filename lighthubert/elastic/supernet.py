@@ -27,8 +27,8 @@ class _Skeletons(threading.local):
 _skeletons = _Skeletons()
 
 
-def run(hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
-        channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
+def run_subnet(hubert: Hubert, subnet: Subnet, waveform: Tensor, lengths: Tensor | None = None,
+               mask: Tensor | None = None, channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
     """The outputs of a subnet, with gradients into the weights of `hubert`; arguments and errors as in Hubert."""
     net = _skeletons.of(subnet.config(hubert.config)).train(hubert.training)
     net.encoder.recompute = hubert.encoder.recompute
@@ -58,7 +58,7 @@ class Supernet(nn.Module):
         self, waveform: Tensor, lengths: Tensor | None, arch: Arch | Subnet, mask: Tensor | None = None
     ) -> HubertOutput:
         """The outputs of one subnet, with gradients into the shared weights; arguments and errors as in Hubert."""
-        return run(self.hubert, self.subnet(arch), waveform, lengths, mask)
+        return run_subnet(self.hubert, self.subnet(arch), waveform, lengths, mask)
 
     def subnet(self, arch: Arch | Subnet) -> Subnet:
         return arch if isinstance(arch, Subnet) else self.space.subnet(arch)

@@ -1,4 +1,4 @@
-"""python -m lighthubert.finetune RECIPE.yaml [key=value ...], or transcribe, or evaluate"""
+"""lighthubert finetune RECIPE.yaml [key=value ...], or transcribe, or evaluate"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lighthubert.data import Batch
 from lighthubert.data.plan import HOP
 from lighthubert.models import Hubert, num_frames
+from lighthubert.runtime.errors import UserError
 from lighthubert.runtime.files import replacing
 
 
@@ -31,7 +32,7 @@ def fit_kmeans(features: Iterable[np.ndarray | Tensor], num_units: int, seed: in
 
     frames = np.concatenate([np.asarray(f) for f in features])
     if len(frames) < num_units:
-        raise ValueError(f"units.num_units: {num_units} units need as many frames, the clips have {len(frames)}")
+        raise UserError(f"units.num_units: {num_units} units need as many frames, the clips have {len(frames)}")
     kmeans = MiniBatchKMeans(num_units, batch_size=8192, max_iter=25, n_init=3, random_state=seed)
     return kmeans.fit(frames).cluster_centers_.astype(np.float32)
 

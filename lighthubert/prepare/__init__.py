@@ -1,1 +1,1 @@
-"""Manifests and corpora: `python -m lighthubert.prepare --help`."""
+"""Manifests and corpora: `lighthubert prepare --help`."""

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from lighthubert.data import ManifestError
 from lighthubert.prepare import debian, folder, librispeech, mini, phones, slurp
@@ -56,6 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.set_defaults(run=lambda a: slurp.prepare_slurp(a.root, a.out, a.jobs))
 
+    add_own_corpora(commands, jobs)
+    return parser
+
+
+def add_own_corpora(commands: Any, jobs: argparse.ArgumentParser) -> None:
+    """The commands that make this project's own corpora."""
     command = commands.add_parser(
         "debian", parents=[jobs], help="11 hours of speech from Debian packages", description=debian.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -78,7 +85,6 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--only", type=sources, default=["asterisk", "queen"], metavar="SOURCE,...")
     command.add_argument("--max-clips", type=count, default=400, metavar="N", help="of each source and split")
     command.set_defaults(run=lambda a: phones.prepare_phones(a.corpus, a.out, a.only, a.max_clips))
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

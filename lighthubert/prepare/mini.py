@@ -39,7 +39,7 @@ Changes: {clips} prompts ({minutes:.1f} min) were chosen, decoded from G.722 and
 transcripts are in lower case without punctuation. The audio and the transcripts keep the licences above, whose full
 texts are in [LICENSE.txt](LICENSE.txt) together with the credits; the licence of the code does not apply to them.
 
-Made by `python -m lighthubert.prepare mini`.
+Made by `lighthubert prepare mini`.
 """
 
 

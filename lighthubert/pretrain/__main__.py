@@ -1,4 +1,4 @@
-"""python -m lighthubert.pretrain RECIPE.yaml [key=value ...]"""
+"""lighthubert pretrain RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 

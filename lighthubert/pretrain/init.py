@@ -18,7 +18,7 @@ from lighthubert.objectives import TargetConfig
 from lighthubert.pretrain.recipe import Distill
 from lighthubert.runtime import ranks
 
-FREE = ("layers", "dropout", "attention_dropout", "ffn_dropout")  # no weight depends on them
+NO_WEIGHTS = ("layers", "dropout", "attention_dropout", "ffn_dropout")  # no weight depends on them
 
 logger = logging.getLogger("lighthubert")
 
@@ -159,8 +159,8 @@ def narrower(found: HubertConfig, wanted: HubertConfig) -> list[str]:
 
 def differing(found: HubertConfig, wanted: HubertConfig) -> list[str]:
     """A row for each size that is not the wanted one."""
-    free = FREE if wanted.conv_norm == "layer" else (*FREE, "normalize_waveform")  # group norm undoes loudness anyway
-    keys = [f.name for f in fields(wanted) if f.name not in free]
+    undone = () if wanted.conv_norm == "layer" else ("normalize_waveform",)  # group norm undoes loudness anyway
+    keys = [f.name for f in fields(wanted) if f.name not in (*NO_WEIGHTS, *undone)]
     pairs = ((key, getattr(found, key), getattr(wanted, key)) for key in keys)
     return [f"{key}: {a} instead of {b}" for key, a, b in pairs if a != b]
 

@@ -152,7 +152,7 @@ def phones(name: str, corpus: File, source: str) -> Probe:
     """Phones of frames of one source, from what `prepare phones` left in phones.tsv."""
     path = Path(corpus) / "phones.tsv"
     if not path.exists():
-        raise ManifestError(f"{path}: is missing; `python -m lighthubert.prepare phones` makes it")
+        raise ManifestError(f"{path}: is missing; `lighthubert prepare phones` makes it")
     return make_probe(name, path, column="phones", kind="frames", split="split", where={"source": source})
 
 

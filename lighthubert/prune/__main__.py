@@ -1,4 +1,4 @@
-"""python -m lighthubert.prune RECIPE.yaml [key=value ...]"""
+"""lighthubert prune RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 

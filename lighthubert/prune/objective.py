@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lighthubert.data import Batch
-from lighthubert.elastic import axis_sizes, run
+from lighthubert.elastic import axis_sizes, run_subnet
 from lighthubert.prune.constraint import lagrangian
 from lighthubert.prune.criterion import Criterion
 from lighthubert.prune.model import GatedHubert
@@ -38,7 +38,7 @@ class Pruning(Objective):
         things, clips = totals.tolist()
         share = len(batch.rows) / clips
         masks = (None if m is None else m.to(batch.waveform.device) for m in self.criterion.masks(batch))
-        output = run(model.hubert, model.subnet(step), batch.waveform, batch.lengths, *masks)
+        output = run_subnet(model.hubert, model.subnet(step), batch.waveform, batch.lengths, *masks)
         loss = self.criterion.loss(output, batch) / max(things, 1.0)
         parts = {"loss/task": loss.detach()}
         if model.constraints:
@@ -50,7 +50,7 @@ class Pruning(Objective):
     def evaluate(self, step: int, rank: int, world: int) -> Sums:
         """The criterion's figures of the net as it would be extracted now, its sizes, and the constraints."""
         model, subnet = self.model, self.model.hard_subnet()
-        sums = self.criterion.evaluate(partial(run, model.hubert, subnet), rank, world)
+        sums = self.criterion.evaluate(partial(run_subnet, model.hubert, subnet), rank, world)
         config = subnet.config(model.hubert.config)
         sizes = axis_sizes(config)
         values = {f"width/{axis}": float(sizes[axis]) for axis in model.gates.probabilities()}

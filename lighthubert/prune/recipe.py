@@ -13,7 +13,7 @@ from lighthubert.schema import NOT_NEGATIVE, Checked, Rule
 from lighthubert.tasks.config import MaskConfig, TaskConfig
 from lighthubert.train import TrainRecipe
 
-Share = Annotated[float, Rule("must be above 0 and below 1", lambda x: 0 < x < 1)]
+Share = Annotated[float | None, Rule("must be above 0 and below 1", lambda x: 0 < x < 1)]
 LAYERS = Rule("needs distinct layers, one or more, from 0 up", lambda x: x and min(x) >= 0 and len(set(x)) == len(x))
 
 
@@ -36,17 +36,17 @@ class Sparsity(Checked):
     HJ-Pruning's Size is `params`, SepSize both `frontend_params` and `transformer_params`, MACs `macs`.
     """
 
-    params: Share | None = None
+    params: Share = None
     """Of the net's parameters."""
-    macs: Share | None = None
+    macs: Share = None
     """Of the net's MACs."""
-    frontend_params: Share | None = None
+    frontend_params: Share = None
     """Of the front-end's parameters."""
-    transformer_params: Share | None = None
+    transformer_params: Share = None
     """Of the Transformer's parameters."""
-    frontend_macs: Share | None = None
+    frontend_macs: Share = None
     """Of the front-end's MACs."""
-    transformer_macs: Share | None = None
+    transformer_macs: Share = None
     """Of the Transformer's MACs."""
     warmup_steps: Annotated[int, NOT_NEGATIVE] = 0
     """What is asked for rises from 0 for so long."""

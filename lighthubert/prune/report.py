@@ -10,7 +10,7 @@ from lighthubert import cost
 from lighthubert.checkpoint import Loaded, load, save
 from lighthubert.config import write_yaml
 from lighthubert.data import Batch
-from lighthubert.elastic import axis_sizes, extract, importance, ranking, reorder, run
+from lighthubert.elastic import axis_sizes, extract, importance, ranking, reorder, run_subnet
 from lighthubert.models import HubertConfig
 from lighthubert.models.config import brief
 from lighthubert.prune.constraint import Constraint
@@ -32,7 +32,7 @@ def report(model: GatedHubert, tuned: TaskModel | None, init: Loaded, run_dir: P
     save(net, path) if tuned is None else tuned.of(net).save(path)
     with torch.no_grad():
         kept = load(path)(batch.waveform, batch.lengths).last_hidden_state
-        gated = run(model.hubert, subnet, batch.waveform, batch.lengths).last_hidden_state
+        gated = run_subnet(model.hubert, subnet, batch.waveform, batch.lengths).last_hidden_state
     difference = float((kept - gated).abs().max())
     print_table(model.constraints, whole, net.config)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, loaded; largest difference from the gated net: {difference:g}")

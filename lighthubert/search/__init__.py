@@ -26,10 +26,10 @@ def find(supernet: Supernet, budget: Mapping[str, float], score: Callable[[Huber
     processes, and resumes.
     """
     from lighthubert.cost import Latency
-    from lighthubert.search.run import search, space_of
+    from lighthubert.search.run import run_search, space_of
 
     space = space_of(supernet)
     if "milliseconds" in budget and latency is None:
         latency = Latency.here(space)
-    return search(space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
-                  population=population, seed=seed, latency=latency)  # fmt: skip
+    return run_search(space, budget, lambda arch: score(supernet.sample(arch)), evaluations=evaluations,
+                      population=population, seed=seed, latency=latency)  # fmt: skip

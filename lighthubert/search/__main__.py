@@ -1,4 +1,4 @@
-"""python -m lighthubert.search RECIPE.yaml [key=value ...]"""
+"""lighthubert search RECIPE.yaml [key=value ...]"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lighthubert.runtime.fingerprint import fingerprint, require_same
 from lighthubert.search.budget import Budget
 from lighthubert.search.recipe import ProbeConfig, Search
 from lighthubert.search.report import report
-from lighthubert.search.run import Found, Stopped, search, space_of
+from lighthubert.search.run import Found, Stopped, run_search, space_of
 from lighthubert.search.score import HeldOutLoss, ProbeError, draw_clips
 
 ABOUT = """\
@@ -31,7 +31,7 @@ uniform arch.
   lighthubert search recipes/mini/search.yaml budget.macs=1.2e9
 Under torchrun, the ranks share the scoring.
 The same command on the same run_dir resumes, or shows the result again. Ctrl-C stops; nothing is lost."""
-FREE = ("run_dir", "evaluations", "test_manifest", "test_seconds")  # no score depends on them
+NO_SCORE = ("run_dir", "evaluations", "test_manifest", "test_seconds")  # no score depends on them
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def find(
 ) -> Found | None:
     """Search, or go on searching; None if it was asked to stop. content: a file may change under its name, and the
     scores are of these weights and clips."""
-    same = {key: value for key, value in asdict(recipe).items() if key not in (*FREE, "latency")} | dict(content)
+    same = {key: value for key, value in asdict(recipe).items() if key not in (*NO_SCORE, "latency")} | dict(content)
     run_dir, space, latency = Path(recipe.run_dir), space_of(supernet), None
     if ranks.rank() == 0 and not (run_dir / "scored.jsonl").exists():
         write_yaml(run_dir / "config.yaml", recipe)
@@ -74,8 +74,8 @@ def find(
         same |= {"latency": latency.digest}
     size = {"evaluations": recipe.evaluations, "population": recipe.population, "seed": recipe.seed}
     try:
-        return search(space, recipe.budget, lambda arch: score(supernet.sample(arch)), **size,
-                      path=run_dir / "scored.jsonl", recipe=same, latency=latency)  # fmt: skip
+        return run_search(space, recipe.budget, lambda arch: score(supernet.sample(arch)), **size,
+                          path=run_dir / "scored.jsonl", recipe=same, latency=latency)  # fmt: skip
     except Stopped:
         if ranks.rank() == 0:
             print(f"{run_dir}: stopped; the same command goes on")

@@ -14,6 +14,7 @@ import numpy as np
 from lighthubert.cost import Latency, costs
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
+from lighthubert.runtime.errors import UserError
 
 MUTATION = 0.1  # chance that a choice is drawn anew
 WALKS = 8  # mutants to choose from, where an arch is above the budget
@@ -31,7 +32,7 @@ class Budget:
         smallest = {name: values[0] for name, values in self.costs([space.smallest()]).items()}
         if over := [name for name, limit in limits.items() if smallest[name] > limit]:
             problem = "budget.{}: the smallest subnet has {}, got {:,.15g}"
-            raise ValueError("; ".join(problem.format(name, _rounded(smallest[name]), limits[name]) for name in over))
+            raise UserError("; ".join(problem.format(name, _rounded(smallest[name]), limits[name]) for name in over))
 
     def costs(self, archs: Sequence[Arch]) -> dict[str, np.ndarray]:
         """Cost -> (N,), of the costs that are limited."""

@@ -51,7 +51,7 @@ def space_of(supernet: Supernet) -> SearchSpace:
     return supernet.space
 
 
-def search(
+def run_search(
     space: SearchSpace,
     limits: Mapping[str, float],
     score: Callable[[Arch], float],
@@ -86,9 +86,10 @@ def search(
         asked["random"] = budget.draw(evaluations, random.Random(f"random search {seed}"))
         record(asked["random"], "random")
     rows = {origin: [record.scored[arch] for arch in dict.fromkeys(archs)] for origin, archs in asked.items()}
-    best = {origin: min(scored, key=lambda row: row.score) for origin, scored in rows.items()}
-    kept, every = front(rows["evolution"], list(limits)), list(record.scored.values())
-    return Found(space, budget.limits, best["evolution"], best["random"], best["uniform"], kept, every, evaluations)
+    best, at_random, uniform = (min(rows[origin], key=lambda row: row.score) for origin in asked)
+    every = list(record.scored.values())
+    return Found(space, budget.limits, best, at_random, uniform, front(rows["evolution"], list(limits)),
+                 every, evaluations)  # fmt: skip
 
 
 def front(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:

@@ -37,10 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     if words[:1] == ["submit"]:
         return submit.main(words[1:])
     args, rest = _parser().parse_known_args(words)
-    return report_errors(lambda: run(args, rest), (UserError,))
+    return report_errors(lambda: start(args, rest), (UserError,))
 
 
-def run(args: argparse.Namespace, rest: list[str]) -> None:
+def start(args: argparse.Namespace, rest: list[str]) -> None:
     """Hand over to s3prl's runner."""
     words = [*rest, *command(args, find_s3prl(os.environ.get("S3PRL_ROOT")))]
     try:

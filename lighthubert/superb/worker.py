@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from lighthubert.runtime.files import write_text
+from lighthubert.runtime.files import locked, write_text
 from lighthubert.superb.benchmark import BENCHMARK
 from lighthubert.superb.corpora import CorpusError
 from lighthubert.superb.package import LaunchError, call, find_s3prl, opened, options
@@ -176,17 +176,14 @@ def _recorded(split: str) -> dict[str, float]:
 def _share_lists(job: Evaluation, s3prl: Any) -> None:
     """SID and ASV keep lists of the corpus inside s3prl's package, for whatever corpus is next: here they belong to
     the sweep. The first job makes them, the others wait for it."""
-    from filelock import FileLock
-
     dataset = importlib.import_module(f"s3prl.downstream.{BENCHMARK[job.task].downstream}.dataset")
     key = "CACHE_PATH" if job.task == "SID" else "__file__"  # the latter keeps them beside its own file
     runner = s3prl.Runner
 
     def runner_with_lists(*args: Any) -> Any:
-        lists = Path(job.run_dir, "lists", job.task)
-        lists.parent.mkdir(exist_ok=True)
-        with FileLock(lists.with_suffix(".lock")):
-            new = lists.with_suffix(".new")  # a killed process leaves no half of them
+        home = Path(job.run_dir, "lists", job.task)
+        with locked(home, seconds=-1):
+            lists, new = home / "all", home / "new"  # a killed process leaves no half of them
             folder = lists if lists.is_dir() else new
             shutil.rmtree(new, ignore_errors=True)
             folder.mkdir(exist_ok=True)

@@ -28,15 +28,15 @@ from lighthubert.train.schedule import learning_rate
 
 @dataclass(frozen=True)
 class Result:
-    """How a call of `run` ended."""
+    """How a call of `run_training` ended."""
 
     step: int
     finished: bool
     evals: list[dict[str, Any]]  # the content of evals.jsonl
 
 
-def run(objective: Objective, reader: Reader, config: TrainConfig, *, run_dir: str | Path, seed: int,
-        recipe: Mapping[str, Any] | None = None) -> Result:  # fmt: skip
+def run_training(objective: Objective, reader: Reader, config: TrainConfig, *, run_dir: str | Path, seed: int,
+                 recipe: Mapping[str, Any] | None = None) -> Result:  # fmt: skip
     """Train for config.steps steps; the same call on the same run_dir goes on where the last checkpoint is.
 
     recipe: what else must stay the same for that, nested values under their keys. SIGTERM and Ctrl-C finish the step,

@@ -10,7 +10,7 @@ from lighthubert.config import write_yaml
 from lighthubert.data import Manifest, Reader
 from lighthubert.runtime import ranks
 from lighthubert.train.config import TrainRecipe
-from lighthubert.train.loop import Result, run
+from lighthubert.train.loop import Result, run_training
 from lighthubert.train.objective import Objective
 
 
@@ -40,4 +40,4 @@ def train_recipe(objective: Objective, recipe: TrainRecipe, clips: Manifest, con
         run_dir.mkdir(parents=True, exist_ok=True)
         if not any((run_dir / "checkpoints").glob("step_*.pt")):  # nothing was trained yet with another recipe
             write_yaml(run_dir / "config.yaml", values)
-    return run(objective, reader, recipe.train, run_dir=run_dir, seed=recipe.seed, recipe=same)
+    return run_training(objective, reader, recipe.train, run_dir=run_dir, seed=recipe.seed, recipe=same)

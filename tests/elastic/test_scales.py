@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lighthubert import cost
 from lighthubert.checkpoint import load, save
-from lighthubert.elastic import EMBED, Axis, Subnet, axis_sizes, conv, extract, ffn, heads, reorder, run, select
+from lighthubert.elastic import EMBED, Axis, Subnet, axis_sizes, conv, extract, ffn, heads, reorder, run_subnet, select
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.superb.upstream import Upstream
 
@@ -99,7 +99,7 @@ def test_equals_activations_times_gates(net: Hubert) -> None:
     with torch.no_grad():
         with multiplied(net, gates):
             expected = net(waveform, lengths)
-        selected = run(net, subnet, waveform, lengths)
+        selected = run_subnet(net, subnet, waveform, lengths)
         extracted = extract(net, subnet)(waveform, lengths)
     assert len(expected.hidden_states) == 5
     for a, b, c in zip(expected.hidden_states, selected.hidden_states, extracted.hidden_states, strict=True):
@@ -119,7 +119,7 @@ def test_scales_get_the_gradient_of_the_activations(net: Hubert) -> None:
     expected = {axis: z.grad.clone() for axis, z in gates.items() if z.grad is not None}
     for z in gates.values():
         z.grad = None
-    run(net, subnet, waveform).last_hidden_state.square().mean().backward()
+    run_subnet(net, subnet, waveform).last_hidden_state.square().mean().backward()
     for axis, z in gates.items():
         if axis != conv(6) and (z > 0).any():
             where = z > 0
@@ -163,8 +163,8 @@ def test_under_autocast(net: Hubert, dtype: torch.dtype) -> None:
     """Layers without units, and scales near 0, in half precision."""
     subnet, waveform = subnet_of(gates_of(net.config), net.config), torch.randn(1, 4000)
     with torch.autocast("cpu", dtype):
-        half = run(net, subnet, waveform)
-    full = run(net, subnet, waveform)
+        half = run_subnet(net, subnet, waveform)
+    full = run_subnet(net, subnet, waveform)
     for a, b in zip(half.hidden_states, full.hidden_states, strict=True):
         assert F.cosine_similarity(a.float().flatten(), b.flatten(), 0) > 0.99
     half.last_hidden_state.float().sum().backward()

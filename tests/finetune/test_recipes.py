@@ -8,11 +8,12 @@ from harness import evals
 from tiny import random_hubert
 
 import lighthubert as lh
-from lighthubert.config import read_recipe, read_yaml
+from lighthubert.config import Recipes, read_yaml
 from lighthubert.data import MINI, Manifest, write_manifest
 from lighthubert.finetune.__main__ import main
 from lighthubert.finetune.recipe import Finetune
-from lighthubert.objectives import TaskModel, Vocabulary
+from lighthubert.tasks.model import TaskModel
+from lighthubert.tasks.vocabulary import Vocabulary
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("finetune_*.yaml"))
@@ -20,7 +21,7 @@ COLUMNS = ("path", "samples", "transcript", "language", "source", "intent")
 
 
 def load(name: str) -> Finetune:
-    return read_recipe(RECIPES / f"{name}.yaml", [], Finetune)
+    return Recipes(Finetune).read(RECIPES / f"{name}.yaml", [])
 
 
 def config_of(recipe: Finetune) -> lh.HubertConfig:
@@ -75,4 +76,4 @@ def test_a_recipe_runs_at_small_widths(tmp_path: Path, name: str) -> None:
     kept, given = read_yaml(tmp_path / "run" / "config.yaml"), read_yaml(RECIPES / f"{name}.yaml")
     for section in ("task", "masks", "dropouts"):
         assert {key: kept[section][key] for key in given.get(section, {})} == given.get(section, {})
-    assert read_recipe(tmp_path / "run" / "config.yaml", [], Finetune).task == load(name).task
+    assert Recipes(Finetune).read(tmp_path / "run" / "config.yaml", []).task == load(name).task

@@ -40,13 +40,13 @@ CASES = {  # arguments: how the message begins
     "r.yaml task.kind=gan": "r.yaml: task.kind: must be one of ctc, classify, got 'gan'",
     "r.yaml task.tokens=bytes": "r.yaml: task.tokens: must be one of characters, subwords, got 'bytes'",
     "r.yaml task.layers=first task.num_subwords=1": (
-        "r.yaml: task.layers: must be one of last, weighted, got 'first'; task.num_subwords: must be at least 2, "
+        "r.yaml: task.num_subwords: must be at least 2, got 1; task.layers: must be one of last, weighted, got 'first'"
     ),
     "r.yaml freeze_steps=-1": "r.yaml: freeze_steps: must not be negative, got -1",
     "r.yaml masks.time_prob=2": "r.yaml: masks.time_prob: must lie within 0 and 1, got 2.0",
     "r.yaml masks.channel_length=0": "r.yaml: masks.channel_length: must be positive, got 0",
     "r.yaml dropouts.dropout=1.5": "HubertConfig: dropout: must be at least 0 and below 1, got 1.5",
-    "r.yaml teacher=x": "r.yaml: teacher: unknown key; known are run_dir, init, train_manifest, valid_manifest, ",
+    "r.yaml teacher=x": "r.yaml: teacher: unknown key; known are run_dir, train_manifest, valid_manifest, train, ",
     "r.yaml task.column=words": "{world}/train.tsv: no column words (there are text, language)",
     "r.yaml task.where={{language: en, age: four}}": "{world}/train.tsv: no column age (there are text, language)",
     "r.yaml task.where={{language: de}}": "{world}/train.tsv: no clip with a text, language de",

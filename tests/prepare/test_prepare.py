@@ -111,7 +111,7 @@ def test_a_wrong_line_of_slurp(tmp_path: Path, capsys: pytest.CaptureFixture[str
     write_slurp(tmp_path)
     with (tmp_path / "dataset" / "slurp" / "test.jsonl").open("a") as file:
         file.write('{"sentence": "x"}\n')
-    assert main(["slurp", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert main(["slurp", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "test.jsonl, line 2: not an entry of SLURP: KeyError('scenario')" in capsys.readouterr().err
 
 
@@ -313,7 +313,7 @@ def test_prompts_and_the_mini_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert np.abs(samples[delay + 400 : 30000] - expected[400 : 30000 - delay]).mean() < 0.02  # the tone it was
 
     arguments = ["mini", "--corpus", str(corpus), "--out", str(mini)]
-    assert main(arguments) == 1  # not enough for two minutes of each language
+    assert main(arguments) == 2  # not enough for two minutes of each language
     monkeypatch.setattr("lighthubert.prepare.mini.SECONDS", {"train": ("train", 8.1), "valid": ("test", 4.1)})
     assert main(arguments) == 0
     train, valid = Manifest.read(mini / "train.tsv"), Manifest.read(mini / "valid.tsv")
@@ -368,8 +368,8 @@ def test_nothing_to_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["mini", "--corpus", empty, *out],
          f"{empty}: no licences/asterisk-core-sounds-en.txt in it; make the corpus with `prepare debian` first"),
     ]:  # fmt: skip
-        assert main(arguments) == 1
-        assert capsys.readouterr().err.splitlines()[-1] == f"lighthubert prepare: {message}"
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"error: {message}"
         assert not (tmp_path / "m").exists()
 
 

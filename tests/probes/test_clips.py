@@ -1,13 +1,13 @@
-"""Tasks: which clips and labels they choose from a corpus, and phones of frames by brute force."""
+"""Probes: which clips and labels they choose from a corpus, and phones of frames by brute force."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lighthubert.probes.tasks import SILENCE, frame_labels
 
 from lighthubert.data import ManifestError, write_manifest
-from lighthubert.probes import load_task, phones, utterances
+from lighthubert.probes import load_probe, phones, utterances
+from lighthubert.probes.clips import SILENCE, frame_labels
 
 COLUMNS = ["path", "samples", "speaker", "source"]
 
@@ -33,10 +33,10 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def chosen(corpus: Path, **settings: object) -> dict[tuple[str, bool], int]:
-    task = utterances("who", corpus, "speaker", {"source": "game"}, **settings)  # type: ignore[arg-type]
-    keys = [(clip.label, clip.held_out) for clip in task.clips]
-    assert all(clip.held_out == (Path(clip.file).parent.name != "train") for clip in task.clips)
-    assert len({clip.file for clip in task.clips}) == len(task.clips)
+    probe = utterances("who", corpus, "speaker", {"source": "game"}, **settings)  # type: ignore[arg-type]
+    keys = [(clip.label, clip.held_out) for clip in probe.clips]
+    assert all(clip.held_out == (Path(clip.file).parent.name != "train") for clip in probe.clips)
+    assert len({clip.file for clip in probe.clips}) == len(probe.clips)
     return {key: keys.count(key) for key in keys}
 
 
@@ -56,8 +56,8 @@ def test_rare_and_left_out_classes_are_missing_and_common_ones_are_thinned(corpu
 
 
 def test_the_same_clips_are_drawn_each_time(corpus: Path) -> None:
-    tasks = [utterances("who", corpus, "speaker", {"source": "game"}, max_train=3) for _ in range(2)]
-    assert tasks[0].clips == tasks[1].clips
+    probes = [utterances("who", corpus, "speaker", {"source": "game"}, max_train=3) for _ in range(2)]
+    assert probes[0].clips == probes[1].clips
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -82,22 +82,22 @@ def test_phones_of_one_source(tmp_path: Path) -> None:
         for i, (source, split) in enumerate([("desk", "train"), ("desk", "dev"), ("game", "train"), ("desk", "test")])
     ]
     write_manifest(tmp_path / "phones.tsv", ["path", "samples", "source", "split", "phones"], rows)
-    task = phones("phones", tmp_path, "desk")
-    assert [Path(clip.file).name for clip in task.clips] == ["0.flac", "1.flac", "3.flac"]
-    assert [clip.held_out for clip in task.clips] == [False, True, True]
-    assert task.labels(0, 9).tolist() == ["a"] * 8 + [SILENCE]
+    probe = phones("phones", tmp_path, "desk")
+    assert [Path(clip.file).name for clip in probe.clips] == ["0.flac", "1.flac", "3.flac"]
+    assert [clip.held_out for clip in probe.clips] == [False, True, True]
+    assert probe.labels(0, 9).tolist() == ["a"] * 8 + [SILENCE]
     with pytest.raises(ManifestError, match=r"phones\.tsv: probe phones: no clips held out"):
         phones("phones", tmp_path, "game")
 
 
 def test_what_is_wrong_is_named(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be one of characters, intents, phones, phones_narrow, text, got 'x'"):
-        load_task("x", corpus)
-    with pytest.raises(ManifestError, match=r"train\.tsv: no column intent \(further columns are speaker, source\)"):
-        load_task("intents", corpus)
-    with pytest.raises(ManifestError, match=r"phones\.tsv: is missing; `python -m lighthubert\.prepare phones`"):
-        load_task("phones", corpus)
+        load_probe("x", corpus)
+    with pytest.raises(ManifestError, match=r"train\.tsv: no column intent \(there are speaker, source\)"):
+        load_probe("intents", corpus)
+    with pytest.raises(ManifestError, match=r"phones\.tsv: is missing; `lighthubert prepare phones`"):
+        load_probe("phones", corpus)
     with pytest.raises(ManifestError, match=r"train\.tsv: probe who: fewer than two classes with 9 clips"):
         utterances("who", corpus, "speaker", {"source": "game"}, min_train=9, leave_out=("cut",))
     with pytest.raises(ManifestError, match=r"absent.train\.tsv: No such file"):
-        load_task("characters", tmp_path / "absent")
+        load_probe("characters", tmp_path / "absent")

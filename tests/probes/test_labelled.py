@@ -1,4 +1,4 @@
-"""Tasks of any manifests: one with a split column, several, relative paths; what is wrong with them is named."""
+"""Probes on any manifests: one with a split column, several, relative paths; what is wrong with them is named."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from lighthubert.data import MINI, BadDataError, Manifest, ManifestError, write_manifest
-from lighthubert.probes import labelled, mfcc_frames, probe
+from lighthubert.probes import make_probe, mfcc_frames, run_probe
 
 COLUMNS = ["path", "samples", "animal", "fold", "said"]
 
@@ -40,30 +40,31 @@ def test_manifests_of_two_folders_and_a_split_column_are_one_task(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    one = labelled("animals", "all.tsv", split="fold", column="animal")
-    two = labelled("animals", "train/list.tsv", "test/list.tsv", column="animal")
+    one = make_probe("animals", "all.tsv", split="fold", column="animal")
+    two = make_probe("animals", "train/list.tsv", "test/list.tsv", column="animal")
     monkeypatch.chdir("/")  # relative paths were those of then
-    clips = [{(str(Path(c.file).resolve()), c.label, c.held_out) for c in task.clips} for task in (one, two)]
+    clips = [{(str(Path(c.file).resolve()), c.label, c.held_out) for c in probe.clips} for probe in (one, two)]
     assert clips[0] == clips[1]
     assert Counter((label, held_out) for _, label, held_out in clips[0]) == {
         ("cow", False): 8, ("mouse", False): 8, ("cow", True): 4, ("mouse", True): 4,
     }  # fmt: skip
-    assert probe(one, mfcc_frames).mean == probe(two, mfcc_frames).mean == 1.0
+    assert run_probe(one, mfcc_frames).mean == run_probe(two, mfcc_frames).mean == 1.0
 
 
 def test_columns_of_the_embedded_corpus() -> None:
     """Languages are easy for means of MFCC; most of the held-out clips' own language is one in five."""
-    task = labelled("languages", MINI / "train.tsv", MINI / "valid.tsv", column="language", max_train=30)
+    probe = make_probe("languages", MINI / "train.tsv", MINI / "valid.tsv", column="language", max_train=30)
     valid = Manifest.read(MINI / "valid.tsv")
-    assert Counter(c.label for c in task.clips if c.held_out) == Counter(valid.columns["language"])
-    assert max(Counter(c.label for c in task.clips if not c.held_out).values()) <= 30
+    assert Counter(c.label for c in probe.clips if c.held_out) == Counter(valid.columns["language"])
+    assert max(Counter(c.label for c in probe.clips if not c.held_out).values()) <= 30
     majority = max(Counter(valid.columns["language"]).values()) / len(valid)
-    assert probe(task, mfcc_frames, seeds=(1,)).mean > majority + 0.2
+    assert run_probe(probe, mfcc_frames, seeds=(1,)).mean > majority + 0.2
 
 
 def test_texts_are_drawn_of_all_clips_and_must_fit(folder: Path) -> None:
-    task = labelled("said", folder / "all.tsv", split="fold", column="said", kind="text", max_train=5, max_held_out=3)
-    assert Counter(clip.held_out for clip in task.clips) == {False: 5, True: 3}
+    few = {"max_train": 5, "max_held_out": 3}
+    probe = make_probe("said", folder / "all.tsv", split="fold", column="said", kind="text", **few)  # type: ignore[arg-type]
+    assert Counter(clip.held_out for clip in probe.clips) == {False: 5, True: 3}
     said = [(16000, "train", "a b"), (16000, "dev", "c"), (240001, "train", "d"), (240000, "train", "e"),
             (6399, "train", "f"), (16000, "dev", " ")]  # fmt: skip
     rows = [
@@ -71,16 +72,16 @@ def test_texts_are_drawn_of_all_clips_and_must_fit(folder: Path) -> None:
         for i, (samples, fold, text) in enumerate(said)
     ]
     write_manifest(folder / "b.tsv", COLUMNS, rows)
-    task = labelled("said", folder / "b.tsv", split="fold", column="said", kind="text")
-    assert [clip.label for clip in task.clips] == ["a b", "e", "c"]
+    probe = make_probe("said", folder / "b.tsv", split="fold", column="said", kind="text")
+    assert [clip.label for clip in probe.clips] == ["a b", "e", "c"]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"column": "colour"}, "all.tsv: no column colour (further columns are animal, fold, said)"),
-        ({"split": "set"}, "all.tsv: no column set (further"),
-        ({"where": {"farm": "1"}}, "all.tsv: no column farm (further"),
+        ({"column": "colour"}, "all.tsv: no column colour (there are animal, fold, said)"),
+        ({"split": "set"}, "all.tsv: no column set (there are"),
+        ({"where": {"farm": "1"}}, "all.tsv: no column farm (there are"),
         ({"where": {"animal": "cow"}}, "all.tsv: probe x: fewer than two classes, got cow"),
         ({"min_train": 9}, "all.tsv: probe x: fewer than two classes with 9 clips, got none"),
         ({"values": ("cow", "dog")}, "all.tsv: probe x: fewer than two classes, got cow"),
@@ -98,7 +99,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match="^" + re.escape(message)):
-        labelled("x", **({"train": "all.tsv", "column": "animal", "split": "fold"} | settings))
+        make_probe("x", **({"train": "all.tsv", "column": "animal", "split": "fold"} | settings))
 
 
 def test_a_class_of_held_out_clips_alone_is_an_error_unless_it_is_left_out(folder: Path) -> None:
@@ -106,22 +107,22 @@ def test_a_class_of_held_out_clips_alone_is_an_error_unless_it_is_left_out(folde
     (folder / "test/list.tsv").write_text(text)
     files = (folder / "train/list.tsv", [folder / "test/list.tsv"])
     with pytest.raises(ManifestError, match=r"list\.tsv: probe x: no clip to train on of bull, which held-out clips"):
-        labelled("x", *files, column="animal")
-    tasks = [labelled("x", *files, column="animal", **settings)  # type: ignore[arg-type]
+        make_probe("x", *files, column="animal")
+    probes = [make_probe("x", *files, column="animal", **settings)  # type: ignore[arg-type]
              for settings in ({"leave_out": ["bull"]}, {"min_train": 1}, {"values": ["cow", "mouse"]})]  # fmt: skip
-    assert [len(task.clips) for task in tasks] == [23, 23, 23]
+    assert [len(probe.clips) for probe in probes] == [23, 23, 23]
 
 
 def test_fairseq_manifests_have_nothing_to_tell(folder: Path) -> None:
     (folder / "fairseq.tsv").write_text(f"{folder}\naudio/0.wav\t16000\n")
-    with pytest.raises(ManifestError, match=r"no column animal, fold \(further columns are none but"):
-        labelled("x", folder / "fairseq.tsv", split="fold", column="animal")
+    with pytest.raises(ManifestError, match=r"no column animal, fold \(there are none beside"):
+        make_probe("x", folder / "fairseq.tsv", split="fold", column="animal")
 
 
 def test_missing_audio_is_named(folder: Path) -> None:
-    task = labelled("animals", folder / "all.tsv", split="fold", column="animal")
+    probe = make_probe("animals", folder / "all.tsv", split="fold", column="animal")
     for i in range(4):
         (folder / f"audio/{i}.wav").unlink()
     with pytest.raises(BadDataError, match=r"all\.tsv: 4 of the first 24 clips cannot be used") as error:
-        probe(task, mfcc_frames)
+        run_probe(probe, mfcc_frames)
     assert "audio/1.wav: No such file or directory" in str(error.value)

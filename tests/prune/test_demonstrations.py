@@ -16,8 +16,10 @@ from lighthubert.data import MINI, DataConfig, Manifest, eval_batches
 from lighthubert.elastic import Subnet, axis_sizes, extract
 from lighthubert.finetune import load
 from lighthubert.models import Hubert, valid_mask
-from lighthubert.objectives import DistanceConfig, Labels, distance, evaluate_task
+from lighthubert.objectives import DistanceConfig, distance
 from lighthubert.prune.__main__ import main
+from lighthubert.tasks.labelled import evaluate_task
+from lighthubert.tasks.labels import Labels
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +46,7 @@ def test_the_task_is_learnt(name: str, repo_root: Path, tmp_path: Path, monkeypa
     run_dir, _ = demonstrate(name, repo_root, tmp_path, monkeypatch)
     model, clips = load(run_dir / "pruned.safetensors"), Manifest.read(MINI / "valid.tsv")
     labels = Labels(clips, model.task, model.vocabulary)
-    right, count = evaluate_task(model, torch.device("cpu"), clips, labels, DataConfig())["accuracy"]
+    right, count = evaluate_task(model, labels, DataConfig())["accuracy"]
     assert count == 38
     assert right >= 26
     assert harness.evals(run_dir)[0]["values"]["accuracy"] < 0.4  # before training

@@ -12,9 +12,10 @@ from scipy.stats import logistic
 from tiny import TEACHER, random_hubert
 
 from lighthubert import HubertConfig, cost
-from lighthubert.elastic import Subnet, axis_sizes, conv, extract, ffn, heads, run
+from lighthubert.elastic import Subnet, axis_sizes, conv, extract, ffn, heads, run_subnet
 from lighthubert.prune.constraint import Constraint, check_budgets, harden, lagrangian, problems_of
 from lighthubert.prune.gates import Gates, open_probability, sample, soft
+from lighthubert.prune.recipe import Sparsity
 
 TINY = HubertConfig.from_dict(TEACHER)
 ALL = ("conv", "heads", "ffn")
@@ -85,7 +86,7 @@ def test_a_convolution_keeps_its_most_probable_channel() -> None:
     assert subnet.config(TINY).num_heads == (0,) * 5
     assert subnet.config(TINY).ffn_dim == (0,) * 5
     net = random_hubert(TINY)
-    assert run(net, subnet, torch.randn(1, 2000)).last_hidden_state.isfinite().all()
+    assert run_subnet(net, subnet, torch.randn(1, 2000)).last_hidden_state.isfinite().all()
 
 
 def test_shut_units_get_no_gradient() -> None:
@@ -94,7 +95,7 @@ def test_shut_units_get_no_gradient() -> None:
         for a in gates.log_alpha.values():
             a.fill_(-1.0)
     subnet = gates.draw(1)
-    run(net, subnet, torch.randn(2, 3000)).last_hidden_state.square().mean().backward()
+    run_subnet(net, subnet, torch.randn(2, 3000)).last_hidden_state.square().mean().backward()
     num_between: dict[str, int] = Counter()
     for axis, a in gates.by_gate().items():
         open_ = torch.zeros(len(a), dtype=torch.bool)
@@ -212,7 +213,7 @@ def test_hard_nets_cost_what_was_asked_for(method: str, seed: int) -> None:
             assert a[list(units)].min() >= a[rest].max()
     waveform = torch.randn(2, 4000)
     torch.testing.assert_close(
-        small(waveform).last_hidden_state, run(net, subnet, waveform).last_hidden_state, atol=1e-5, rtol=1e-5
+        small(waveform).last_hidden_state, run_subnet(net, subnet, waveform).last_hidden_state, atol=1e-5, rtol=1e-5
     )
 
 
@@ -287,3 +288,12 @@ def test_what_does_not_go_together() -> None:
     gates = Gates(TINY, ["heads"], seed=1)
     with pytest.raises(ValueError, match=r"^sparsity\.params: at most 0\.\d+ can go with these units, got 0\.9$"):
         check_budgets([Constraint("params", "all", 0.9)], gates)
+
+
+def test_macs_of_both_parts_are_those_of_the_net() -> None:
+    """Each part can have a constraint of its own, in MACs too."""
+    front, rest = Sparsity(frontend_macs=0.3, transformer_macs=0.5).constraints
+    config = HubertConfig.base()
+    assert (str(front), str(rest)) == ("frontend_macs", "transformer_macs")
+    assert front.of(config) + rest.of(config) == cost.macs(config)
+    assert front.budget(config) == pytest.approx(0.7 * cost.macs(config, part="frontend"))

@@ -16,7 +16,7 @@ from tiny import DATA, TEACHER, merged, random_hubert, write_yaml
 
 import lighthubert as lh
 from lighthubert import HubertConfig, cost, save
-from lighthubert.config import read_recipe, read_yaml
+from lighthubert.config import Recipes, read_yaml
 from lighthubert.data import write_manifest
 from lighthubert.elastic import EMBED, axis_sizes, conv, importance, ranking
 from lighthubert.finetune import load
@@ -271,6 +271,16 @@ def test_wrong_recipes(tmp_path: Path, world: Path, capsys: pytest.CaptureFixtur
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("what", ["distill", "task"])
+def test_check_writes_nothing(tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    changes = {"distill": None, "task": TASKS["ctc"]} | write_labels(world, tmp_path) if what == "task" else {}
+    path = write_yaml(tmp_path / "r.yaml", values_of(world, data={"max_clip_seconds": 3.0}, **changes))
+    before = set(tmp_path.iterdir())
+    assert main([str(path), f"run_dir={tmp_path / 'run'}", "--check"]) == 0
+    assert set(tmp_path.iterdir()) == before
+    assert "constraints: params" in capsys.readouterr().out.splitlines()
+
+
 def test_another_init_under_the_same_name(tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init = shutil.copy(world / "teacher.safetensors", tmp_path / "net.safetensors")
     prune(tmp_path, world, init=str(init))
@@ -289,7 +299,7 @@ def test_there_are_recipes() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_recipes(tmp_path: Path, world: Path, name: str) -> None:
     """Full size without storage: layers exist, and the target can be reached; then a real step at small widths."""
-    recipe = read_recipe(RECIPES / f"{name}.yaml", [], Prune)
+    recipe = Recipes(Prune).read(RECIPES / f"{name}.yaml", [])
     assert recipe.run_dir == f"runs/{name}"
     config = NETS[recipe.init] if recipe.init in NETS else lh.load(RECIPES.parent / recipe.init).config
     with torch.device("meta"):
@@ -310,5 +320,5 @@ def test_recipes(tmp_path: Path, world: Path, name: str) -> None:
     small = lh.load(tmp_path / "run" / "pruned.safetensors").config
     for c in recipe.sparsity.constraints:
         assert 0.99 * c.budget(narrow) <= c.of(small) <= c.budget(narrow)
-    told = json.loads((tmp_path / "run" / "evals.jsonl").read_text().splitlines()[-1])
-    assert told["step"] == 1
+    last = json.loads((tmp_path / "run" / "evals.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 1

@@ -1,4 +1,4 @@
-"""python -m lighthubert.search: its files, a kill, two ranks, and what it says of wrong input."""
+"""lighthubert search: its files, a kill, two ranks, and what it says of wrong input."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from lighthubert import SearchSpace, load, load_audio, save
 from lighthubert.cost import Conditions, Latency
 from lighthubert.cost.latency import covering, entries, space_digest
 from lighthubert.data import MINI, DataConfig, Manifest, write_manifest
-from lighthubert.probes import labelled, score
+from lighthubert.probes import make_probe, score
 from lighthubert.search.__main__ import main
 from lighthubert.search.score import HeldOutLoss, draw_clips
 
@@ -102,17 +102,17 @@ def test_scores_by_a_probe(world: Path, tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "probe error, searched" in out
     rows, supernet = scores(tmp_path / "run"), load(world / "supernet.safetensors")
-    task = labelled("tongue", learn, judge, column="tongue")
+    task = make_probe("tongue", learn, judge, column="tongue")
     for row in rows:
         save(supernet.sample(row["arch"]), tmp_path / "subnet.safetensors")
         assert row["score"] == 1 - score(load(tmp_path / "subnet.safetensors"), task, 30, 8)
         assert row["score"] * 8 == round(row["score"] * 8)
     assert len({row["score"] for row in rows}) > 1
-    everything = labelled("tongue", learn, other, column="tongue").take(30, None)
+    everything = make_probe("tongue", learn, other, column="tongue").take(30, None)
     best = supernet.sample(tmp_path / "run" / "best.yaml")
     assert f"{1 - score(best, everything, None, None):.4f}" in out
     assert main([str(path), "probe.held_out_clips=7"]) == 2
-    assert "scores of another search (clips: " in capsys.readouterr().err
+    assert "started with another recipe: clips was " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -177,7 +177,7 @@ def test_scores_of_another_recipe_are_not_taken(finished: Path, capsys: pytest.C
     before = (finished / "run" / "scored.jsonl").read_bytes()
     assert main([str(finished / "search.yaml"), "seed=2"]) == 2
     error = capsys.readouterr().err
-    assert "scores of another search (seed: 1 there, now 2); give another run_dir" in error
+    assert "scored.jsonl: started with another recipe: seed was 1, is 2. Use" in error
     assert (finished / "run" / "scored.jsonl").read_bytes() == before
 
 
@@ -229,13 +229,35 @@ def test_milliseconds_beside_another_budget(
     assert '"label":"ms"' in (tmp_path / "run" / "search.html").read_text()  # in the menu of the picture
 
 
+def test_a_search_with_milliseconds_does_not_go_on_without(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor one without with them: its rows would lack what the table shows."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = recipe(world, tmp_path, latency={"seconds": 0.1}, evaluations=10)
+    assert main([str(path)]) == 0
+    assert main([str(path), "latency=null"]) == 2
+    assert "started with another recipe: latency was " in capsys.readouterr().err
+    other = [f"run_dir={tmp_path / 'other'}", "latency=null"]
+    assert main([str(path), *other]) == 0
+    assert main([str(path), other[0]]) == 2
+    assert "started with another recipe: latency was not set, is " in capsys.readouterr().err
+
+
+def test_the_package_and_its_modules_can_be_imported() -> None:
+    """No function bears the name of a package."""
+    import lighthubert.search.score as score
+
+    assert score.HeldOutLoss.name == "held-out loss"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "latency.json: not a latency model (JSONDecodeError: "),
         ("mini", "latency.json: the latency of another search space"),
-        ("bf16", "latency.json: latency under other conditions (precision: 'bf16' there, now 'fp32')"),
-        ("twice", "scores of another search (latency: "),
+        ("bf16", 'latency.json: started with another recipe: precision was "bf16", is "fp32"'),
+        ("twice", "scored.jsonl: started with another recipe: latency was "),
     ],
 )  # fmt: skip
 def test_a_wrong_latency_in_the_folder_is_told(

@@ -6,12 +6,12 @@ import pytest
 from tiny import FEW as SPACE
 from tiny import every_arch
 
-from lighthubert import Arch, cost, search
+from lighthubert import Arch, cost, find
 from lighthubert.cost.latency import covering, entries
 from lighthubert.elastic import Supernet
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
-from lighthubert.search.run import search as run
+from lighthubert.search.run import run_search as run
 
 
 def preference(arch: Arch) -> float:
@@ -81,7 +81,7 @@ def test_the_front_is_what_no_arch_beats() -> None:
 
 def test_a_supernet_and_any_score() -> None:
     """The function of the notebook: it scores standalone nets."""
-    result = search(
+    result = find(
         Supernet(SPACE), {"params": 40_000}, lambda net: sum(net.config.num_heads), evaluations=100, population=10
     )
     assert sum(result.best.arch.num_heads) == 4  # two heads in each of two layers
@@ -92,8 +92,8 @@ def test_milliseconds_of_any_device() -> None:
     times = {entry: float(sum(entry[1])) for arch in covering(SPACE) for entry in entries(SPACE.config(arch))}
     latency = cost.Latency(SPACE, {}, times)
     limit = latency(SPACE.config(SPACE.largest())) / 1.5
-    result = search(Supernet(SPACE), {"milliseconds": limit}, lambda net: -net.config.embed_dim, evaluations=20,
-                    population=10, latency=latency)  # fmt: skip
+    result = find(Supernet(SPACE), {"milliseconds": limit}, lambda net: -net.config.embed_dim, evaluations=20,
+                  population=10, latency=latency)  # fmt: skip
     for row in result.scored:
         config = SPACE.config(row.arch)
         assert row.costs["milliseconds"] == sum(times[entry] for entry in entries(config)) <= limit

@@ -1,18 +1,16 @@
-"""Tiny nets and files of them; s3prl, if it is there. Makes `import nets`, `import tiny` and `import oracle` work."""
+"""Files of tiny nets; s3prl, if it is there."""
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tiny import write_nets
 
 from lighthubert.superb.__main__ import find_s3prl
 from lighthubert.superb.upstream import lighthubert
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "oracle")]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,9 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A folder with net.safetensors, supernet.safetensors and arch.yaml, an arch of the latter."""
-    import nets
-
-    nets.write(tmp_path)
+    write_nets(tmp_path)
     return tmp_path
 
 

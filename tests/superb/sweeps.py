@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import tiny
+import tiny_tasks
 
 from lighthubert.config import read_yaml, write_yaml
 
@@ -15,7 +15,7 @@ def write(folder: Path, tasks: dict[str, dict[str, Any]], nets: dict[str, Any] =
     reads its data by itself: the paths of data are whole, those of nets relative."""
     recipe = {"run_dir": "run", "checkpoint": "supernet.safetensors", "device": "cpu", "nets": nets, "tasks": {}}
     for name, task in tasks.items():
-        made = tiny.write(name, folder / name)
+        made = tiny_tasks.write(name, folder / name)
         recipe["tasks"][name] = {"config": f"{name}/settings.yaml", "split": made.split, **task}  # type: ignore[index]
     write_yaml(folder / "recipe.yaml", recipe | values)
     return folder / "recipe.yaml"

@@ -1,4 +1,4 @@
-"""`python -m lighthubert.superb`: what it hands to s3prl's runner, and what it says of commands that cannot start.
+"""`lighthubert superb`: what it hands to s3prl's runner, and what it says of commands that cannot start.
 
 s3prl is a stand-in here, three files that print what they were called with."""
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tiny
+import tiny_tasks
 import torch
 from torch.utils.data import DataLoader
 
@@ -21,10 +21,10 @@ from lighthubert.superb.corpora import TASKS, CorpusError, check, paths, watched
 KEY = "config.downstream_expert.datarc.root"
 
 
-@pytest.mark.parametrize("task", tiny.TASKS)
+@pytest.mark.parametrize("task", tiny_tasks.TASKS)
 def test_every_setting_that_names_a_file(task: str, tmp_path: Path) -> None:
     """Where the data are there, nothing is said; where they have gone, each key is."""
-    made = tiny.write(task, tmp_path / "data")
+    made = tiny_tasks.write(task, tmp_path / "data")
     assert made.downstream in TASKS
     settings = read_yaml(tmp_path / "data/settings.yaml")["downstream_expert"]
     named = paths(settings)
@@ -126,7 +126,7 @@ def test_files_of_other_tasks_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_what_the_command_says(files: Path, package: Path) -> None:
-    made = tiny.write("IC", files / "data")
+    made = tiny_tasks.write("IC", files / "data")
     (files / "data/data/valid_data.csv").unlink()
     command = [sys.executable, "-m", "lighthubert.superb", "-m", "train", "-k", "net.safetensors"]
     command += ["-d", made.downstream, "-c", "data/settings.yaml", "-p", "run", "--device", "cpu"]

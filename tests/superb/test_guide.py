@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import tiny
+import tiny_tasks
 import tiny_text
 import torch
 
@@ -40,10 +40,10 @@ def value_of(settings: Any, key: str) -> Any:
 
 
 def test_a_guide_for_every_task() -> None:
-    assert SECTIONS.keys() == tiny.TASKS.keys()
+    assert SECTIONS.keys() == tiny_tasks.TASKS.keys()
 
 
-@pytest.mark.parametrize("task", tiny.TASKS)
+@pytest.mark.parametrize("task", tiny_tasks.TASKS)
 def test_commands(
     task: str, s3prl: ModuleType, package: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +56,7 @@ def test_commands(
     args, rest = superb._parser().parse_known_args(first)
     published = Path(args.config or package / "downstream" / args.downstream / "config.yaml").is_file()
     if not published:  # the package without its settings: ours have the same keys
-        tiny.write(task, tmp_path / "tiny")
+        tiny_tasks.write(task, tmp_path / "tiny")
         args.config = str(tmp_path / "tiny/settings.yaml")
     words = [*rest, *superb.command(args, package)]
     monkeypatch.setattr(sys, "argv", ["superb", *words])

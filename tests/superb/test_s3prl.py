@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import nets
+import oracle
 import pytest
 import torch
+from tiny import FEW, random_supernet
 from torch import Tensor
 
 from lighthubert.config import write_yaml
@@ -26,7 +27,7 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
 def test_through_s3prls_interface(s3prl: ModuleType, files: Path, arch: str) -> None:
     path = str(files / "supernet.safetensors")
     upstream = s3prl.S3PRLUpstream("lighthubert", path, extra_conf={"model_config": arch}).eval()
-    net = nets.supernet().sample(getattr(nets.supernet().space, arch)()).eval()
+    net = random_supernet(FEW).sample(getattr(FEW, arch)()).eval()
     assert upstream.num_layers == net.config.num_layers + 1
     assert set(upstream.hidden_sizes) == {net.config.embed_dim}
     assert set(upstream.downsample_rates) == {320}
@@ -94,9 +95,10 @@ def test_a_released_file_gives_what_s3prls_lighthubert_gives(
 ) -> None:
     """Its bundled model runs one subnet of stage 2's file, and the whole net of stage 1's. Single clips: in a batch it
     lets padding be heard. Both normalise the clip: it is quiet and far from 0."""
-    nets.write_released(tmp_path / "released.pt", name, mode, space)
+    model = {"_name": name, "extractor_mode": mode, "pruner_supernet": f"{space}.yaml"}
+    oracle.write_released(tmp_path / "released.pt", oracle.state_dict(mode), model)
     arch = tmp_path / "arch.yaml"
-    write_yaml(arch, nets.RELEASED_SMALL if space == "small" else nets.RELEASED_BASE)
+    write_yaml(arch, oracle.S3PRL_ARCHS[space])
 
     theirs = sys.modules["s3prl.hub"].lighthubert_local(str(tmp_path / "released.pt")).eval()
     ours = lighthubert(tmp_path / "released.pt", arch if name == "hubert_pruner" else None)

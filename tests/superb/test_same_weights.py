@@ -9,9 +9,9 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-import nets
+import oracle
 import pytest
-import tiny
+import tiny_tasks
 import torch
 from torch import Tensor
 
@@ -55,9 +55,10 @@ def train(folder: Path, package: Path, run: str, *upstream: str) -> tuple[dict[s
 
 @pytest.mark.slow
 def test_the_same_metric(tmp_path: Path, package: Path) -> None:
-    nets.write_released(tmp_path / "released.pt", "hubert_pruner", "default")
-    write_yaml(tmp_path / "arch.yaml", nets.RELEASED_SMALL)
-    tiny.write("IC", tmp_path / "data")
+    model = {"_name": "hubert_pruner", "extractor_mode": "default", "pruner_supernet": "small.yaml"}
+    oracle.write_released(tmp_path / "released.pt", oracle.state_dict("default"), model)
+    write_yaml(tmp_path / "arch.yaml", oracle.S3PRL_ARCHS["small"])
+    tiny_tasks.write("IC", tmp_path / "data")
     settings = read_yaml(tmp_path / "data/settings.yaml")
     settings["downstream_expert"]["datarc"] |= {"train_batch_size": 1, "eval_batch_size": 1}
     settings["runner"] |= {"total_steps": STEPS, "eval_step": STEPS, "save_step": STEPS, "eval_dataloaders": ["test"]}

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nets
 import pytest
 import sweeps
+from tiny import FEW, random_supernet, write_nets
 
 from lighthubert import cost, save
 from lighthubert.config import read_yaml, write_yaml
@@ -36,7 +36,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def swept(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Run:
     """KS, IC and a task whose training fails, on two nets and filter banks."""
     folder = tmp_path_factory.mktemp("sweep")
-    nets.write(folder)
+    write_nets(folder)
     sweeps.write(folder, {"KS": {}, "IC": {}, "ER": {"folds": ["fold1"]}}, nets=NETS)
     (folder / "ER/meta/Session1/test_meta_data.json").unlink()
     return folder, launch(folder, package, "sweep", "recipe.yaml")
@@ -64,9 +64,9 @@ def test_the_numbers_are_s3prls(swept: Run) -> None:
         if row["net"] == "fbank":
             assert (row["params"], row["macs"], row["arch"]) == (None, None, None)
             continue
-        config = nets.supernet().sample(row["arch"]).config
+        config = random_supernet(FEW).sample(row["arch"]).config
         assert (row["params"], row["macs"]) == (cost.num_params(config), cost.superb_macs(config))
-        assert row["params"] == sum(p.numel() for p in nets.supernet().sample(row["arch"]).parameters())
+        assert row["params"] == sum(p.numel() for p in random_supernet(FEW).sample(row["arch"]).parameters())
     with (folder / "run/table.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [(line["ER acc"], line["mean rank"]) for line in table] == [("", "")] * 3  # the task that failed
@@ -109,7 +109,7 @@ def test_a_second_call_redoes_nothing(
     assert main(["sweep", "recipe.yaml", "seed=2"]) == 2
     error = capsys.readouterr().err
     assert "run/jobs/largest/KS: started with another recipe: seed was 1337, is 2. Use the old" in error
-    other = nets.supernet()
+    other = random_supernet(FEW)
     other.hubert.mask_embed.data += 1
     save(other, folder / "other.safetensors")
     assert main(["sweep", "recipe.yaml", "checkpoint=other.safetensors"]) == 2

@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 import sweeps
-import tiny
+import tiny_tasks
 from test_sweep import launch, rows
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ def test_every_task(files: Path, package: Path) -> None:
     """All that this s3prl can run, one after another."""
     more = {"ER": {"folds": ["fold1"]}, "QbE": {"layer": -1}}
     missing = [] if (package / "downstream/ctc/corpus").is_dir() else ["PR", "SF"]
-    tasks = {name: more.get(name, {}) for name in tiny.TASKS if name not in missing}
+    tasks = {name: more.get(name, {}) for name in tiny_tasks.TASKS if name not in missing}
     sweeps.write(files, tasks, nets={"narrow": {"arch": "smallest"}})
     own = shutil.copytree(package, files / "root/s3prl", ignore=shutil.ignore_patterns(".cache", ".wav*"))
     done = launch(files, own, "sweep", "recipe.yaml")
@@ -141,5 +141,5 @@ def test_every_task(files: Path, package: Path) -> None:
     assert [*(files / "run/lists/SID").rglob("train.pkl")]
     assert [*(files / "run/lists/ASV").rglob("Voxceleb1_length.pt")]
     for row in rows(files):
-        made = tiny.TASKS[row["task"]](files / row["task"])
+        made = tiny_tasks.TASKS[row["task"]](files / row["task"])
         assert [*(files / "run" / row["predictions"]).glob(made.results[0])]

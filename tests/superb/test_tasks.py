@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_tasks
 import torch
 
 import lighthubert as lh
@@ -28,7 +28,7 @@ def launch(folder: Path, package: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(params=[pytest.param(task, marks=[] if task in FAST else pytest.mark.slow) for task in tiny.TASKS])
+@pytest.fixture(params=[pytest.param(t, marks=[] if t in FAST else pytest.mark.slow) for t in tiny_tasks.TASKS])
 def task(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -38,7 +38,7 @@ def test_train_and_evaluate(task: str, files: Path, package: Path) -> None:
         pytest.skip("needs a git checkout of s3prl (S3PRL_ROOT)")
     if task in CACHING:
         package = shutil.copytree(package, files / "root" / "s3prl", ignore=shutil.ignore_patterns(".cache", ".wav*"))
-    made = tiny.write(task, files / "data")
+    made = tiny_tasks.write(task, files / "data")
     net = ("-k", "supernet.safetensors", "--arch", "arch.yaml")
     settings = ("-d", made.downstream, "-c", "data/settings.yaml", "-p", "run")
     if task == "QbE":
@@ -65,7 +65,7 @@ def test_train_and_evaluate(task: str, files: Path, package: Path) -> None:
 @pytest.mark.slow
 def test_the_net_is_trained_too(files: Path, package: Path) -> None:
     """-f: gradients reach all of it but the mask's embedding, and the task's checkpoint holds it."""
-    made = tiny.write("IC", files / "data")
+    made = tiny_tasks.write("IC", files / "data")
     net = ("-k", "net.safetensors", "-f")
     launch(files, package, "-m", "train", *net, "-d", made.downstream, "-c", "data/settings.yaml", "-p", "run")
     with torch.serialization.safe_globals([Namespace]):

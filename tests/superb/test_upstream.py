@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import nets
 import pytest
 import torch
+from tiny import ARCH, FEW, LARGE, NET, random_hubert, random_supernet
 from torch import Tensor
 
 import lighthubert as lh
@@ -29,8 +29,8 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
 
 @pytest.fixture(params=["base", "large", "subnet"])
 def upstream(request: pytest.FixtureRequest) -> Upstream:
-    makers = {"base": lambda: nets.hubert(nets.BASE), "large": lambda: nets.hubert(nets.LARGE)}
-    return Upstream(makers.get(request.param, lambda: nets.supernet().sample(nets.ARCH).eval())())
+    makers = {"base": lambda: random_hubert(NET), "large": lambda: random_hubert(replace(NET, **LARGE))}
+    return Upstream(makers.get(request.param, lambda: random_supernet(FEW).sample(ARCH).eval())())
 
 
 @torch.no_grad()
@@ -107,7 +107,7 @@ def test_normalisation_is_the_models() -> None:
     """A model of normalised audio does not hear how loud it is; one of plain audio does."""
     (wav,) = clips([16000])
     for same in (True, False):
-        upstream = Upstream(nets.hubert(replace(nets.LARGE, normalize_waveform=same)))
+        upstream = Upstream(random_hubert(replace(NET, **{**LARGE, "normalize_waveform": same})))
         with torch.no_grad():
             one, two = (upstream([w])["hidden_states"][-1] for w in (wav, 3 * wav + 1))
         assert torch.allclose(one, two, atol=1e-3) is same
@@ -115,9 +115,8 @@ def test_normalisation_is_the_models() -> None:
 
 @pytest.mark.parametrize("which", ["largest", "smallest", "arch"])
 def test_a_subnet_of_a_supernet(files: Path, which: str) -> None:
-    space = nets.supernet().space
-    arch = {"largest": space.largest(), "smallest": space.smallest(), "arch": space.arch(nets.ARCH)}[which]
-    expected = nets.supernet().sample(arch)
+    arch = {"largest": FEW.largest(), "smallest": FEW.smallest(), "arch": FEW.arch(ARCH)}[which]
+    expected = random_supernet(FEW).sample(arch)
     found = lighthubert(files / "supernet.safetensors", str(files / "arch.yaml") if which == "arch" else which)
     assert not found.training
     assert found.net.config == expected.config
@@ -125,9 +124,8 @@ def test_a_subnet_of_a_supernet(files: Path, which: str) -> None:
 
 
 def test_a_supernet_of_one_needs_no_arch(tmp_path: Path) -> None:
-    space = nets.supernet().space.to_dict()
-    space |= {"embed_dim": [32], "num_layers": [3], "num_heads": [4], "ffn_ratio": [2.0]}
-    lh.save(lh.Supernet(lh.SearchSpace.from_dict(space)), tmp_path / "one.safetensors")
+    one = {"embed_dim": [32], "num_layers": [3], "num_heads": [4], "ffn_ratio": [2.0], "conv_channels": [[8] * 7]}
+    lh.save(lh.Supernet(lh.SearchSpace.from_dict({**FEW.to_dict(), **one})), tmp_path / "one.safetensors")
     assert lighthubert(tmp_path / "one.safetensors").net.config.embed_dim == 32
 
 
@@ -146,7 +144,7 @@ def test_what_cannot_be_evaluated(
     files: Path, file: str, arch: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(files)
-    Path("wrong.yaml").write_text("embed_dim: 20\nnum_layers: 2\nnum_heads: 2\nffn_ratio: 2.0\n")
+    Path("wrong.yaml").write_text("embed_dim: 20\nnum_layers: 2\nnum_heads: 2\nffn_ratio: 2.0\nconv_channels: 4\n")
     with pytest.raises(UpstreamError, match=re.escape(message)) as caught:
         lighthubert(file, arch)
     assert str(caught.value).startswith(file)
@@ -154,4 +152,4 @@ def test_what_cannot_be_evaluated(
 
 def test_torch_hub(repo_root: Path, files: Path) -> None:
     upstream = torch.hub.load(str(repo_root), "lighthubert", source="local", ckpt=files / "net.safetensors")
-    assert upstream.net.config == nets.BASE
+    assert upstream.net.config == NET

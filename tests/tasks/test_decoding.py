@@ -3,12 +3,22 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from lighthubert.objectives.decoding import Word, beam_search, error_rates, path_text, path_words, read_arpa_words
 from torch import Tensor
 
-from lighthubert.objectives import TaskConfig, Vocabulary, build_vocabulary, greedy
+from lighthubert.tasks.config import TaskConfig
+from lighthubert.tasks.decoding import (
+    Word,
+    beam_search,
+    error_rates,
+    greedy,
+    path_text,
+    path_words,
+    read_arpa_words,
+)
+from lighthubert.tasks.vocabulary import Vocabulary, build_vocabulary
 
 CHARACTERS = Vocabulary(("<blank>", "a", "b", "▁"))
 ARPA = """\\data\\
@@ -48,6 +58,14 @@ def test_greedy_merges_repeats() -> None:
         assert [token.id for token in path] == [i for i, _ in itertools.groupby(best) if i]
         assert all(set(best[token.start : token.end]) == {token.id} for token in path)
         assert all(a.end <= b.start for a, b in itertools.pairwise(path))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_reads_the_best_alignment_of_all(seed: int) -> None:
+    scores = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)).log_softmax(-1)
+    best = max(itertools.product(range(3), repeat=5), key=lambda path: sum(scores[t, c] for t, c in enumerate(path)))
+    (path,) = greedy(scores[None], torch.tensor([5]))
+    assert [token.id for token in path] == [c for c, _ in itertools.groupby(best) if c]
 
 
 def test_words_have_the_times_of_their_frames() -> None:
@@ -125,3 +143,13 @@ def test_error_rates() -> None:
     assert found["wer"] == (sum(edits(h, r) for h, r in pairs), sum(len(r) for _, r in pairs))
     letters = [(list(" ".join(h)), list(" ".join(r))) for h, r in pairs]
     assert found["cer"] == (sum(edits(h, r) for h, r in letters), sum(len(r) for _, r in letters))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_are_the_edits_that_torchaudio_counts(seed: int) -> None:
+    from torchaudio.functional import edit_distance
+
+    rng = np.random.default_rng(seed)
+    references, read = (["".join(rng.choice(list("abc"), n)) for n in rng.integers(low, 9, 6)] for low in (1, 0))
+    edits = sum(edit_distance(a, b) for a, b in zip(references, read, strict=True))
+    assert error_rates(read, references)["cer"] == (edits, sum(map(len, references)))

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lighthubert.models import HubertOutput
-from lighthubert.objectives import TaskConfig, TaskHead, learnable, task_loss
-
-PAD = -1
+from lighthubert.tasks.config import TaskConfig
+from lighthubert.tasks.labels import PAD
+from lighthubert.tasks.losses import learnable, task_loss
+from lighthubert.tasks.model import TaskHead
 
 
 def ctc_of_all_alignments(scores: Tensor, label: list[int]) -> float:

@@ -30,6 +30,7 @@ def test_without_a_group_there_is_one_rank() -> None:
         assert optim.sum_gradients([weight], torch.tensor(2.0)) == 2
         assert weight.grad is None
         assert ranks.gather(3) == [3]
+        assert ranks.interleave([1, 2]) == [1, 2]
         with pytest.raises(KeyError):
             ranks.on_first(lambda: {}[0])
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lighthubert.data import Batch, DataConfig, Manifest, Reader, eval_batches, write_manifest
 from lighthubert.runtime import ranks
-from lighthubert.train import Objective, Result, TrainConfig, run
+from lighthubert.train import Objective, Result, TrainConfig, run_training
 
 FRAME = 320
 DATA = DataConfig(max_seconds=3.0, max_clip_seconds=1.0, min_clip_seconds=0.1, window=6, threads=0, reader="torch")
@@ -108,21 +108,21 @@ class Loudness(Objective):
 
 def train(run_dir: str | Path, manifest: str | Path, *, seed: int = 1, dropout: float = 0.0, ballast: int = 0,
           both: bool = False, **config: object) -> tuple[Result, Loudness]:  # fmt: skip
-    """One call of `run`, with short defaults."""
+    """One call of `run_training`, with short defaults."""
     clips = Manifest.read(manifest)
     objective = Loudness(clips, dropout, ballast, both)
     reader = Reader(clips, objective.data, seed=seed, rank=ranks.rank(), world=ranks.world())
     defaults = {"steps": 12, "lr": 0.01, "warmup_steps": 3, "save_every": 4, "eval_every": 6, "log_every": 3}
-    return run(objective, reader, TrainConfig(**{**defaults, **config}), run_dir=run_dir, seed=seed), objective
+    return run_training(objective, reader, TrainConfig(**{**defaults, **config}), run_dir=run_dir, seed=seed), objective
 
 
 def run_objective(
     run_dir: Path, objective: Loudness, seed: int = 1, **config: object
 ) -> tuple[dict[str, Tensor], object]:
-    """A call of `run` with an objective of the test's own; (trained weights, the result)."""
+    """A call of `run_training` with an objective of the test's own; (trained weights, the result)."""
     values = {"steps": 6, "lr": 0.01, "save_every": 100, "eval_every": 100, "log_every": 2, **config}
     reader = Reader(objective.manifest, objective.data, seed=seed)
-    result = run(objective, reader, TrainConfig(**values), run_dir=run_dir, seed=seed)
+    result = run_training(objective, reader, TrainConfig(**values), run_dir=run_dir, seed=seed)
     return {name: p.detach() for name, p in objective.model.named_parameters()}, result
 
 

@@ -17,6 +17,8 @@ def check_values(rank: int) -> None:
     assert not ranks.any_rank(False)
     assert ranks.gather({"rank": rank}) == [{"rank": 0}, {"rank": 1}]
     assert ranks.on_first(lambda: 10 + rank) == 10
+    for items in ([], ["a"], list("abcd"), list("abcde")):
+        assert ranks.interleave(items[rank::2]) == (items if rank == 0 else [])
     ranks.barrier()
 
 
