@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.keys import Weights
 from lighthubert.elastic import SearchSpace, Supernet, skeleton
 from lighthubert.models import Hubert, HubertConfig
+
+Net = TypeVar("Net", Hubert, Supernet)
 
 
 def infer_config(
@@ -104,9 +106,7 @@ def _misfit(weights: Weights, problems: list[str]) -> CheckpointError:
 
 def build_hubert(weights: Weights, config: HubertConfig) -> Hubert:
     """A net of these tensors in fp32, for evaluation. Raises CheckpointError that lists every key that does not fit."""
-    net = skeleton(config)
-    _fill(net, weights)
-    return net
+    return _fill(skeleton(config), weights)
 
 
 def build_supernet(weights: Weights, space: SearchSpace, predicts: dict[str, Any] | None) -> Supernet:
@@ -118,13 +118,12 @@ def build_supernet(weights: Weights, space: SearchSpace, predicts: dict[str, Any
                 width = tensor.shape[0] if tensor.ndim else 1
                 net.head[match[1]] = nn.Linear(space.parent.embed_dim, width, bias=False)
     net.predicts = predicts
-    _fill(net, weights)
-    return net
+    return _fill(net, weights)
 
 
 @torch.no_grad()
-def _fill(net: Hubert | Supernet, weights: Weights) -> None:
-    """Put every tensor in its place, as fp32 with its own storage."""
+def _fill(net: Net, weights: Weights) -> Net:
+    """Put every tensor in its place, as fp32 with its own storage; the net, for evaluation."""
     expected = {name.removeprefix("hubert."): (name, p.shape) for name, p in net.named_parameters()}
     original, problems = weights.layout.original, [*weights.problems]
     problems += [f"{original(name)}: missing" for name in expected if name not in weights.tensors]
@@ -141,4 +140,4 @@ def _fill(net: Hubert | Supernet, weights: Weights) -> None:
         for name, tensor in weights.tensors.items()
     }
     net.load_state_dict(state, assign=True)
-    net.eval()
+    return net.eval()

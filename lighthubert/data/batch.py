@@ -49,11 +49,6 @@ class Batch:
         """Audio without padding."""
         return int(self.lengths.sum()) / SAMPLE_RATE
 
-    @property
-    def padding_share(self) -> float:
-        """Share of the waveform that is padding."""
-        return 1 - int(self.lengths.sum()) / self.waveform.numel() if self.waveform.numel() else 0.0
-
 
 @dataclass(frozen=True)
 class Loaded:

@@ -32,8 +32,7 @@ class OneArch:
         net = self.parent
         return Arch(net.embed_dim, net.num_heads, net.ffn_dim, net.conv_channels, tuple(range(net.num_layers)))
 
-    def smallest(self) -> Arch:
-        return self.largest()
+    smallest = largest
 
     def sample(self, rng: random.Random) -> Arch:
         return self.largest()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lighthubert.elastic.axes import EMBED, Axis, axes, axis_sizes, rows_per_unit
-from lighthubert.elastic.subnet import Subnet, select, skeleton
+from lighthubert.elastic.subnet import Subnet, copied
 from lighthubert.models import Hubert
 
 
@@ -38,7 +38,6 @@ def ranking(hubert: Hubert, scores: dict[Axis, Tensor]) -> dict[Axis, tuple[int,
     return order | {EMBED: tuple((groups[:, None] * table.shape[1] + channels).flatten().tolist())}
 
 
-@torch.no_grad()
 def reorder(hubert: Hubert, order: dict[Axis, tuple[int, ...]]) -> Hubert:
     """The same function with the units of its axes in another order.
 
@@ -48,7 +47,5 @@ def reorder(hubert: Hubert, order: dict[Axis, tuple[int, ...]]) -> Hubert:
     if others := [axis for axis, units in order.items() if sorted(units) != list(range(sizes.get(axis, 0)))]:
         raise ValueError(f"reorder: {', '.join(map(str, others))}: not a permutation of an axis of this net")
     subnet = Subnet(tuple(range(hubert.config.num_layers)), order)
-    net = skeleton(hubert.config)
-    params = select(dict(hubert.named_parameters()), subnet, hubert.config)
-    net.load_state_dict({name: p.clone() for name, p in params.items()}, assign=True)
-    return net.train(hubert.training)
+    subnet.config(hubert.config)  # for its errors
+    return copied(hubert, subnet, hubert.config)

@@ -155,11 +155,16 @@ def _group_units(subnet: Subnet, parent: HubertConfig) -> Units | None:
     return tuple(within[0].tolist())
 
 
-@torch.no_grad()
 def extract(hubert: Hubert, subnet: Subnet) -> Hubert:
     """A subnet as a standalone net with its own storage; in fp32 its outputs equal the supernet's bit for bit
     from 16 rows (batch x frames) up."""
-    net = skeleton(subnet.config(hubert.config))
+    return copied(hubert, subnet, subnet.config(hubert.config))
+
+
+@torch.no_grad()
+def copied(hubert: Hubert, subnet: Subnet, config: HubertConfig) -> Hubert:
+    """A net of these sizes, those of the subnet, that has the subnet's parameters for its own."""
+    net = skeleton(config)
     params = select_checked(dict(hubert.named_parameters()), subnet, hubert.config)
     own = {name: p.clone(memory_format=torch.contiguous_format) for name, p in params.items()}
     net.load_state_dict(own, assign=True)

@@ -9,21 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lighthubert.data import ManifestError
-from lighthubert.prepare import debian, mini, phones
-from lighthubert.prepare.debian import SOURCES, prepare_debian
-from lighthubert.prepare.folder import prepare_folder
-from lighthubert.prepare.librispeech import prepare_librispeech
-from lighthubert.prepare.mini import prepare_mini
-from lighthubert.prepare.phones import prepare_phones
+from lighthubert.prepare import debian, folder, librispeech, mini, phones, slurp
+from lighthubert.prepare.debian import SOURCES
 from lighthubert.prepare.report import PrepareError
-from lighthubert.prepare.slurp import prepare_slurp
 from lighthubert.runtime.command import report_errors
 
 
 def sources(value: str) -> list[str]:
     names = value.split(",")
-    unknown = [name for name in names if name not in SOURCES]
-    if unknown:
+    if unknown := [name for name in names if name not in SOURCES]:
         raise argparse.ArgumentTypeError(f"no source is called {', '.join(unknown)}; there are {', '.join(SOURCES)}")
     return names
 
@@ -49,19 +43,19 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("folder", parents=[jobs], help="any folder of audio")
     command.add_argument("folder", type=Path, metavar="DIR", help="searched with all folders below it")
     command.add_argument("--out", type=Path, required=True, metavar="MANIFEST.tsv")
-    command.set_defaults(run=lambda a: prepare_folder(a.folder, a.out, a.jobs))
+    command.set_defaults(run=lambda a: folder.prepare_folder(a.folder, a.out, a.jobs))
 
     command = commands.add_parser("librispeech", parents=[jobs], help="LibriSpeech, one manifest a subset")
     command.add_argument(
         "root", type=Path, metavar="ROOT", help="the unpacked LibriSpeech folder, or the one around it"
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.set_defaults(run=lambda a: prepare_librispeech(a.root, a.out, a.jobs))
+    command.set_defaults(run=lambda a: librispeech.prepare_librispeech(a.root, a.out, a.jobs))
 
     command = commands.add_parser("slurp", parents=[jobs], help="SLURP, with intents, one manifest a subset")
     command.add_argument("root", type=Path, metavar="ROOT", help="its repository, with audio/ unpacked in it")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.set_defaults(run=lambda a: prepare_slurp(a.root, a.out, a.jobs))
+    command.set_defaults(run=lambda a: slurp.prepare_slurp(a.root, a.out, a.jobs))
 
     add_own_corpora(commands, jobs)
     return parser
@@ -78,19 +72,19 @@ def add_own_corpora(commands: Any, jobs: argparse.ArgumentParser) -> None:
     command.add_argument("--download", action="store_true", help="fetch and unpack the packages into ROOT first")
     command.add_argument("--only", type=sources, default=list(SOURCES), metavar="SOURCE,...",
                          help=f"of {', '.join(SOURCES)} (default: all)")  # fmt: skip
-    command.set_defaults(run=lambda a: prepare_debian(a.root, a.out, a.only, a.download, a.jobs))
+    command.set_defaults(run=lambda a: debian.prepare_debian(a.root, a.out, a.only, a.download, a.jobs))
 
     command = commands.add_parser("mini", parents=[jobs], help="the embedded mini corpus", description=mini.__doc__)
     command.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="what `prepare debian` made")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.set_defaults(run=lambda a: prepare_mini(a.corpus, a.out, a.jobs))
+    command.set_defaults(run=lambda a: mini.prepare_mini(a.corpus, a.out, a.jobs))
 
     command = commands.add_parser("phones", help="phones of English clips, for probes", description=phones.__doc__)
     command.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="what `prepare debian` made")
     command.add_argument("--out", type=Path, required=True, metavar="MANIFEST.tsv")
     command.add_argument("--only", type=sources, default=["asterisk", "queen"], metavar="SOURCE,...")
     command.add_argument("--max-clips", type=count, default=400, metavar="N", help="of each source and split")
-    command.set_defaults(run=lambda a: prepare_phones(a.corpus, a.out, a.only, a.max_clips))
+    command.set_defaults(run=lambda a: phones.prepare_phones(a.corpus, a.out, a.only, a.max_clips))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -60,8 +60,7 @@ def prepare_debian(root: Path, out: Path, only: Sequence[str], download_first: b
     converted = each(clips, lambda clip: convert(clip, out), lambda clip: clip.id, jobs, "converting")
     rows = sorted((describe(clip, samples) for clip, samples in converted), key=lambda row: str(row["path"]))
     for name in (*SPLITS, "other"):
-        chosen = [row for row in rows if row["manifest"] == name]
-        if chosen:
+        if chosen := [row for row in rows if row["manifest"] == name]:
             write_clips(out / f"{name}.tsv", COLUMNS, chosen, len(chosen))
     if len(clips) > len(rows):
         print(f"{len(clips) - len(rows)} of {len(clips)} clips left out")

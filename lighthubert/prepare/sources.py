@@ -27,13 +27,8 @@ class Clip:
     source: str = ""  # the name of the source, which all of its clips get at the end
 
 
-VOICES = {
-    "en_US_f_Allison": "allison",
-    "es_MX_f_Allison": "allison",  # the same person
-    "fr_CA_f_June": "june",
-    "it_IT_m_Carlo": "carlo",
-    "ru_RU_f_IvrvoiceRU": "ivrvoiceru",
-}
+# Folders of prompts, named after language, country, sex and speaker; Allison is the same person in both.
+VOICES = ("en_US_f_Allison", "es_MX_f_Allison", "fr_CA_f_June", "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
 # Not speech, whatever the texts say: some describe the tone, and not all voices' lists mark it.
 TONES = {"beep", "beeperr", "confbridge-join", "confbridge-leave", "ascending-2tone", "descending-2tone", "tt-monkeys"}
 FAMILIES = ["vm", "conf", "agent", "queue", "dir", "demo", "priv", "spy", "call", "pbx", "ss", "tt", "hello", "auth"]
@@ -44,21 +39,21 @@ def asterisk(root: Path) -> Iterator[Clip]:
     """Telephone prompts at 16 kHz (G.722) in five languages, four voices, with exact texts."""
     for folder in sorted((root / "usr/share/asterisk/sounds").glob("*_*_*")):
         if folder.name in VOICES:
-            language = folder.name[:2]
-            texts = asterisk_texts(root, language)
-            for clip in prompts(folder, ".g722", VOICES[folder.name], language):
+            texts = asterisk_texts(root, folder.name[:2])
+            for clip in prompts(folder, ".g722"):
                 yield replace(clip, text=texts.get(clip.prompt, "") if clip.kind == "speech" else "")
 
 
 def menardi(root: Path) -> Iterator[Clip]:
     """The prompts by a second Italian voice, 8 kHz; her sentences are worded otherwise, so only words have a text."""
     texts = asterisk_texts(root, "it")
-    for clip in prompts(root / "usr/share/asterisk/sounds/it_IT_f_Menardi", ".wav", "menardi", "it"):
+    for clip in prompts(root / "usr/share/asterisk/sounds/it_IT_f_Menardi", ".wav"):
         is_word = clip.intent in ("digits", "letters", "phonetic") and "ICAO" not in clip.prompt
         yield replace(clip, text=texts.get(clip.prompt, "") if is_word else "")
 
 
-def prompts(folder: Path, suffix: str, speaker: str, language: str) -> Iterator[Clip]:
+def prompts(folder: Path, suffix: str) -> Iterator[Clip]:
+    language, _, _, speaker = folder.name.lower().split("_")
     for path in sorted(folder.rglob(f"*{suffix}")):
         key = path.relative_to(folder).as_posix().removesuffix(suffix)
         if not key.startswith("silence/"):

@@ -117,7 +117,8 @@ class Distillation(Objective):
 
     def describe(self) -> dict[str, str]:
         """The space and the measured archs."""
-        rows = [f"| {name} | {millions(self.model, arch)} | `{arch}` |" for name, arch in self.archs.items()]
+        sizes = {name: cost.num_params(self.model.space.config(arch)) for name, arch in self.archs.items()}
+        rows = [f"| {name} | {sizes[name] / 1e6:.2f} | `{arch}` |" for name, arch in self.archs.items()]
         table = "\n".join(["| arch | M parameters | sizes |", "|---|---|---|", *rows])
         return {"space": f"`{self.model.space}`", "archs": table}
 
@@ -138,10 +139,6 @@ def eval_archs(supernet: Supernet, num_random: int) -> dict[str, Arch]:
         return {"alone": space.largest()}
     randoms = {f"random{i}": space.sample(random.Random(i)) for i in range(num_random)}
     return {"largest": space.largest(), "smallest": space.smallest()} | randoms
-
-
-def millions(supernet: Supernet, arch: Arch) -> str:
-    return f"{cost.num_params(supernet.space.config(arch)) / 1e6:.2f}"
 
 
 def outputs_agree(a: HubertOutput, b: HubertOutput) -> float:

@@ -70,8 +70,8 @@ def build_supernet(
     if isinstance(init, Loaded) and isinstance(init.net, Supernet):
         anew = take_heads(init.net, supernet, target, order.get(EMBED))
         if anew and ranks.rank() == 0:
-            told = "; ".join(f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items())
-            logger.warning("init %r: %s", name, told)
+            messages = [f"head {key!r} starts anew: {', '.join(rows)}" for key, rows in anew.items()]
+            logger.warning("init %r: %s", name, "; ".join(messages))
     return supernet
 
 
@@ -106,10 +106,9 @@ def take_heads(
 ) -> dict[str, list[str]]:
     """Copy the heads that fit, their inputs in the order of `embed`; why the others do not fit, by key."""
     anew = {key: rows for key in target.keys if (rows := head_differs(key, source, supernet, target))}
-    for key in target.keys:
-        if key not in anew:
-            weight = source.head[key].state_dict()["weight"]
-            supernet.head[key].load_state_dict({"weight": weight if embed is None else weight[:, list(embed)]})
+    for key in [key for key in target.keys if key not in anew]:
+        weight = source.head[key].state_dict()["weight"]
+        supernet.head[key].load_state_dict({"weight": weight if embed is None else weight[:, list(embed)]})
     return anew
 
 

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
@@ -14,26 +12,7 @@ from lighthubert.models import Hubert, HubertConfig, HubertOutput, num_frames, v
 from lighthubert.objectives import distance
 from lighthubert.prune.recipe import DistillConfig
 from lighthubert.runtime.sums import Sums
-from lighthubert.tasks.labelled import Net
-
-
-class Criterion(Protocol):
-    """A loss on top of a net's outputs."""
-
-    head: nn.Module
-    """What it adds to the net."""
-
-    def count(self, batch: Batch) -> float:
-        """How many things the batch's loss is a sum over."""
-
-    def masks(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        """What the net does not see: frames (B, T) and channels (B, E), on the host."""
-
-    def loss(self, output: HubertOutput, batch: Batch) -> Tensor:
-        """The sum of the batch's losses (); batch on the net's device."""
-
-    def evaluate(self, net: Net, rank: int, world: int) -> Sums:
-        """Sums of the loss and perhaps more over a rank's share of the held-out clips."""
+from lighthubert.tasks.labelled import LabelledTask, Net
 
 
 class Maps(nn.Module):
@@ -53,7 +32,10 @@ class Maps(nn.Module):
 
 
 class Distil:
-    """The distance of some hidden states from a teacher's, a mean over layers, summed over valid frames."""
+    """The distance of some hidden states from a teacher's, a mean over layers, summed over valid frames.
+
+    head: what it adds to the net.
+    """
 
     def __init__(self, teacher: Hubert, net: HubertConfig, config: DistillConfig, valid: Manifest,
                  data: DataConfig) -> None:  # fmt: skip
@@ -64,12 +46,15 @@ class Distil:
         self.head: nn.Module = Maps(net.embed_dim, teacher.config.embed_dim, config.layers)
 
     def count(self, batch: Batch) -> float:
+        """How many frames the batch's loss is a sum over."""
         return float(num_frames(batch.lengths, self.teacher.config).sum())
 
     def masks(self, batch: Batch) -> tuple[None, None]:
+        """The net sees all frames and channels."""
         return None, None
 
     def loss(self, output: HubertOutput, batch: Batch) -> Tensor:
+        """The sum of the batch's losses (); batch on the net's device."""
         with torch.no_grad():
             goal = self.teacher(batch.waveform, batch.lengths).hidden_states
         valid, own = valid_mask(output.lengths, goal[0].shape[1]), output.hidden_states
@@ -79,8 +64,12 @@ class Distil:
         return torch.stack(losses).mean()
 
     def evaluate(self, net: Net, rank: int, world: int) -> Sums:
+        """Sums of the loss over a rank's share of the held-out clips."""
         device, sums = next(self.teacher.parameters()).device, Sums()
         for batch in eval_batches(self.valid, self.data, rank, world):
             batch = batch.to(device)
             sums.add("loss/distance", float(self.loss(net(batch.waveform, batch.lengths), batch)), self.count(batch))
         return sums
+
+
+Criterion = LabelledTask | Distil  # a loss on top of a net's outputs

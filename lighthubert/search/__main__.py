@@ -41,9 +41,9 @@ def main(argv: list[str] | None = None) -> int:
 def prepare(recipe: Search, device: torch.device) -> Work:
     file = read(recipe.supernet)
     supernet = file.supernet("there is nothing to search").to(device)
-    if set(recipe.budget) - {"milliseconds"}:  # what is known without a measurement
-        limits = {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"}
-        Budget(space_of(supernet), limits)
+    known = {name: limit for name, limit in recipe.budget.items() if name != "milliseconds"}  # without a measurement
+    if known:
+        Budget(space_of(supernet), known)
     score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, file, supernet)
     score = score_on(recipe.valid_manifest, False)
 

@@ -64,11 +64,8 @@ class Record:
         rank, world = ranks.rank(), ranks.world()
         for start in range(0, len(new), CHUNK * world):
             chunk = new[start : start + CHUNK * world]
-            mine = [float(self.score(arch)) for arch in chunk[rank::world]]
-            found = {
-                chunk[r + i * world]: s for r, part in enumerate(ranks.gather(mine)) for i, s in enumerate(part)
-            }
-            self._add(chunk, [found[arch] for arch in chunk], origin)
+            shares = ranks.gather([float(self.score(arch)) for arch in chunk[rank::world]])
+            self._add(chunk, [shares[i % world][i // world] for i in range(len(chunk))], origin)
             self.on_scored()
         return np.array([self.scored[arch].score for arch in archs])
 

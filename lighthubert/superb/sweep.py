@@ -42,20 +42,20 @@ def main(argv: Sequence[str]) -> int:
 def prepare(recipe: Sweep, device: torch.device) -> Work:
     reference = None if recipe.reference is None else Recipes(Reference).read(recipe.reference, [])
     jobs = plan(recipe, find_s3prl(os.environ.get("S3PRL_ROOT")))
-    left = [job.name for job in jobs if result_of(job) is None]
+    left = [job for job in jobs if result_of(job) is None]
     about = f"{recipe.run_dir}: {len(left)} of {len(jobs)} jobs to do, {recipe.processes} at a time"
-    return Work([about, *(f"  {name}" for name in left)], lambda: sweep(recipe, jobs, reference))
+    return Work([about, *(f"  {job.name}" for job in left)], lambda: sweep(recipe, jobs, left, about, reference))
 
 
-def sweep(recipe: Sweep, jobs: list[Evaluation], reference: Reference | None) -> int:
-    """Do all jobs that are not done, and write the tables of all that are. Gives the exit code."""
+def sweep(recipe: Sweep, jobs: list[Evaluation], left: list[Evaluation], about: str,
+          reference: Reference | None) -> int:  # fmt: skip
+    """Do the jobs that are left, and write the tables of all that are done. Gives the exit code."""
     run_dir = Path(recipe.run_dir)
     write_yaml(run_dir / "config.yaml", recipe)
-    left = [job for job in jobs if result_of(job) is None]
     problems = {}
     write_rows(run_dir, jobs)
     if left:
-        print(f"{run_dir}: {len(left)} of {len(jobs)} jobs to do, {recipe.processes} at a time", flush=True)
+        print(about, flush=True)
         problems = _run(recipe, jobs, left)
     if rows := write_rows(run_dir, jobs):
         for path in write_tables(run_dir, jobs, rows, reference):
