@@ -180,7 +180,8 @@ def test_the_message(arguments: str, capsys: pytest.CaptureFixture[str]) -> None
 def test_several_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = ["train.steps=0", "train.lr=-1", "nonsense=3", "frames.mask_prob=2", "target.tap=fnn", "subnets=largest"]
     text = message(["r.yaml", *wrong], capsys)
-    for part in ("nonsense: unknown key; known are run_dir, ", "train.steps: must be at least 1, got 0", "lr: must be above 0, got -1.0",
+    for part in ("nonsense: unknown key; known are run_dir, ", "train.steps: must be at least 1, got 0",
+                 "lr: must be above 0, got -1.0",
                  "frames.mask_prob: must", "target.tap: must", "subnets: expected a list"):  # fmt: skip
         assert part in text
     assert "\n" not in text
