@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from raw import read, write
 
 import lighthubert as lh
-from lighthubert.config import make_recipe, read_yaml
+from lighthubert.config import Recipes
 from lighthubert.cost.clock import time_nets, typical
 from lighthubert.cost.latency import ROUNDS, blocks, covering
 from lighthubert.models import Arch
@@ -40,7 +40,7 @@ def unseen(precision: str, num_archs: int = 100) -> list[dict[str, Any]]:
 
 def front(run_dir: Path) -> list[dict[str, Any]]:
     """By the search's own table, and by one that is measured with the front: the machine's speed changes meanwhile."""
-    recipe = make_recipe(run_dir / "config.yaml", read_yaml(run_dir / "config.yaml"), Search)
+    recipe = Recipes(Search).read(run_dir / "config.yaml", [])
     supernet = lh.load(recipe.supernet)
     archs = [supernet.space.arch(path) for path in sorted((run_dir / "front").glob("*.yaml"))]
     model, times = measure(supernet, archs, recipe.latency or lh.cost.Conditions())

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lighthubert import Supernet, checkpoint
-from lighthubert.config import make_recipe, read_yaml
+from lighthubert.config import Recipes
 from lighthubert.data import Manifest
 from lighthubert.models import Arch
 from lighthubert.pretrain.distill import Distillation
@@ -71,7 +71,7 @@ def held_out(supernet: Supernet, recipe_file: Path) -> dict[str, dict[str, float
 
     "clean": over all frames of clean speech; "masked": over the masked frames of masked speech.
     """
-    recipe = make_recipe(str(recipe_file), read_yaml(recipe_file), Distill)
+    recipe = Recipes(Distill).read(recipe_file, [])
     valid = Manifest.read("lighthubert/data/mini/valid.tsv")
     objective = Distillation(supernet.eval(), checkpoint.read(recipe.teacher).hubert, recipe, valid)
     objective.archs = archs(supernet)

@@ -63,10 +63,10 @@ def test_phones_stand_in_their_frames(labelled: tuple[Manifest, list[str]]) -> N
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["phones", "--corpus", str(tmp_path), "--out", str(tmp_path / "phones.tsv")]) == 1
+    assert main(["phones", "--corpus", str(tmp_path), "--out", str(tmp_path / "phones.tsv")]) == 2
     assert "train.tsv: No such file" in capsys.readouterr().err
     for split in ("train", "dev", "test"):
         write_manifest(tmp_path / f"{split}.tsv", COLUMNS,
                        [dict.fromkeys(COLUMNS, "a.flac") | {"samples": 16000, "language": "fr"}])  # fmt: skip
-    assert main(["phones", "--corpus", str(tmp_path), "--out", str(tmp_path / "phones.tsv")]) == 1
+    assert main(["phones", "--corpus", str(tmp_path), "--out", str(tmp_path / "phones.tsv")]) == 2
     assert "no English clip with a transcript of asterisk, queen" in capsys.readouterr().err

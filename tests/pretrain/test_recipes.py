@@ -12,7 +12,7 @@ from harness import evals
 from tiny import random_hubert, write_yaml
 
 import lighthubert as lh
-from lighthubert.config import Recipes, read_yaml
+from lighthubert.config import Recipes, read_values, read_yaml
 from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
@@ -109,7 +109,7 @@ def run_a_step(name: str, folder: Path, world: Path, overrides: list[str]) -> No
     measured = evals(run_dir)
     assert [entry["step"] for entry in measured] == [0, 1]
     assert all(value is not None for entry in measured for value in entry["values"].values())
-    kept, given = read_yaml(run_dir / "config.yaml"), read_yaml(RECIPES / f"{name}.yaml")
+    kept, given = read_yaml(run_dir / "config.yaml"), read_values(RECIPES / f"{name}.yaml", [])
     for section in ("target", "distance", "frames", "units"):
         said = {key: value for key, value in given.get(section, {}).items() if not str(value).startswith("runs/")}
         assert {key: kept[section][key] for key in said} == said
