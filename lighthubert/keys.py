@@ -91,7 +91,7 @@ def _kind(hint: Any) -> str:
     if origin in (list, tuple):
         return f"list of {_kind(args[0])}s"
     if origin is dict:
-        return f"NAME: {_kind(args[1])}"
+        return f"mapping of {_kind(args[1])}s"
     return PLAIN.get(hint, "section")
 
 

@@ -23,7 +23,7 @@ from lighthubert.cost import Latency, costs
 from lighthubert.data import DataConfig, Manifest
 from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
-from lighthubert.search.run import search
+from lighthubert.search.run import run_search
 from lighthubert.search.score import HeldOutLoss, draw_clips
 
 SUPERNET, TEACHER = "checkpoints/lighthubert-mini.safetensors", "checkpoints/hubert-mini.safetensors"
@@ -79,7 +79,7 @@ def main() -> None:
             for seed in SEEDS.get(kind, (1,)):
                 if (kind, limit, seed) in done:
                     continue
-                found = search(
+                found = run_search(
                     supernet.space, {kind: limit}, dev,
                     evaluations=args.evaluations, population=20, seed=seed, latency=latency,
                 )  # fmt: skip
