@@ -35,7 +35,7 @@ def objective(tmp_path: Path, world: Path) -> MaskedUnits:
     model = UnitModel(recipe.model, UNITS)
     model.hubert = random_hubert(recipe.model)
     held_out = labels(tmp_path / "valid.npz", valid.samples.tolist())
-    return MaskedUnits(model.train(), recipe, train, held_out, valid)
+    return MaskedUnits(model.train(), recipe, {"train": train, "valid": held_out}, valid)
 
 
 def clip_terms(
