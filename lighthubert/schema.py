@@ -73,8 +73,8 @@ def hints(cls: Any) -> dict[str, Any]:
 
 @functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
-    found = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: found[field.name] for field in fields(cls)}
+    annotations = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: annotations[field.name] for field in fields(cls)}
 
 
 def parse(cls: type[T], values: Mapping[str, Any], name: str = "") -> T:

@@ -88,11 +88,11 @@ class Layout:
 
     def original(self, name: str) -> str:
         """What the file would call our tensor `name`."""
-        found = []
+        names = []
         for theirs, ours in self.table.items():
             if match := re.fullmatch(_regex(ours) + LEAF, name):
-                found.append(theirs.format(**match.groupdict()) + (match[match.re.groups] or ""))
-        return " or ".join(dict.fromkeys(found)) or name
+                names.append(theirs.format(**match.groupdict()) + (match[match.re.groups] or ""))
+        return " or ".join(dict.fromkeys(names)) or name
 
 
 @cache

@@ -49,12 +49,12 @@ def costs(
     for i, arch in enumerate(archs):
         depths[arch.num_layers].append(i)
     real = ("megabytes", "milliseconds")
-    found = {name: np.zeros(len(archs), np.float64 if name in real else np.int64) for name in names}
+    table = {name: np.zeros(len(archs), np.float64 if name in real else np.int64) for name in names}
     for num_layers, rows in depths.items():
         config, sizes = _largest(space, num_layers), _sizes([archs[i] for i in rows])
         for name in names:
-            found[name][rows] = functions[name](config, sizes).numpy()
-    return found
+            table[name][rows] = functions[name](config, sizes).numpy()
+    return table
 
 
 @functools.lru_cache(maxsize=256)

@@ -65,17 +65,17 @@ _BLOCKS = {
 @functools.lru_cache(maxsize=256)
 def blocks(config: HubertConfig) -> tuple[Block, ...]:
     """The blocks of a net; the axes of each are those of its parameters."""
-    found: dict[tuple[str, str], dict[Axis, None]] = {}
+    pieces: dict[tuple[str, str], dict[Axis, None]] = {}
     sizes = axis_sizes(config)
     for pattern, i in parameters(config):
         for start, (module, kind) in _BLOCKS.items():
             if pattern.startswith(start):
                 named = pattern_axes(pattern, i, len(config.conv_channels))
-                block = found.setdefault((module.format(i=i), kind.format(i=i)), {})
+                block = pieces.setdefault((module.format(i=i), kind.format(i=i)), {})
                 block |= dict.fromkeys(axis for axis in (EMBED if a == GROUP else a for a in named) if axis in sizes)
     if not config.norm_first:  # the norm follows the positions at once
-        del found["encoder.norm", "norm"]
-    return tuple(Block(module, kind, tuple(block)) for (module, kind), block in found.items())
+        del pieces["encoder.norm", "norm"]
+    return tuple(Block(module, kind, tuple(block)) for (module, kind), block in pieces.items())
 
 
 def covering(space: SearchSpace) -> list[Arch]:
@@ -127,9 +127,9 @@ class Latency:
         path = cache / "lighthubert" / f"latency-{_digest(described)}.json"
         if path.is_file():
             try:
-                found = cls.load(path, space)
-                if found.described == described:
-                    return found
+                cached = cls.load(path, space)
+                if cached.described == described:
+                    return cached
                 logger.warning("%s: of another device; measured anew", path)
             except (ValueError, OSError) as error:
                 logger.warning("%s; measured anew", error)
@@ -155,12 +155,12 @@ class Latency:
         cls, space: SearchSpace, conditions: Conditions, archs: Sequence[Arch], times: Sequence[np.ndarray]
     ) -> Latency:
         """archs: as of `covering`. times: of each, (rounds, blocks)."""
-        found = defaultdict[Entry, list[float]](list)
+        measured = defaultdict[Entry, list[float]](list)
         for arch, table in zip(archs, times, strict=True):
             for entry, time in zip(entries(space.config(arch)), typical(table), strict=True):
-                found[entry].append(float(time))
+                measured[entry].append(float(time))
         described = conditions.describe() | {"space": space_digest(space)}
-        return cls(space, described, {entry: fmean(times) for entry, times in sorted(found.items())})
+        return cls(space, described, {entry: fmean(times) for entry, times in sorted(measured.items())})
 
     def __call__(self, config: HubertConfig, sizes: Sizes | None = None) -> Any:
         """Milliseconds of a net, or (N,) with sizes that are tensors (N,), as `lighthubert.cost.macs` takes them.

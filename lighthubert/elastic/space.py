@@ -48,21 +48,21 @@ class SearchSpace(Grid):
         required = [k for k in keys if k not in ("layer_rule", "ffn_rule", "name")]
         problems = [f"{k}: unknown key; known are {', '.join(keys)}" for k in values if k not in keys]
         problems += [f"{k}: is missing" for k in required if k not in values]
-        given: dict[str, Any] = {k: v for k, v in values.items() if k in keys}
-        if not isinstance(given.get("name", ""), str):
-            problems.append(f"name: expected text, got {given.pop('name')!r}")
-        for key in [k for k in required if k in given]:
+        parsed: dict[str, Any] = {k: v for k, v in values.items() if k in keys}
+        if not isinstance(parsed.get("name", ""), str):
+            problems.append(f"name: expected text, got {parsed.pop('name')!r}")
+        for key in [k for k in required if k in parsed]:
             try:
                 if key == "parent":
-                    given[key] = rules.parse_parent(given[key])
+                    parsed[key] = rules.parse_parent(parsed[key])
                 else:
                     kind = float if key == "ffn_ratio" else int
-                    given[key] = rules.parse_choices(given[key], kind, nested=key == "conv_channels")
+                    parsed[key] = rules.parse_choices(parsed[key], kind, nested=key == "conv_channels")
             except (TypeError, ValueError) as error:
                 problems.append(f"{key}: {error}" + (f", got {values[key]!r}" if isinstance(error, TypeError) else ""))
         if problems:
-            raise ValueError(f"search space {given.get('name', 'custom')}: " + "; ".join(problems))
-        return cls(**given)
+            raise ValueError(f"search space {parsed.get('name', 'custom')}: " + "; ".join(problems))
+        return cls(**parsed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, as `from_dict` reads them."""

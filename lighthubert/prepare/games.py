@@ -130,13 +130,13 @@ def dialogue(member: bytes) -> tuple[dict[str, str], str]:
 
 def strings(block: bytes, position: int, count: int) -> dict[int, str]:
     """Id -> text of `count` records (2 bytes, id, length, text padded to 4); {} where they run over the end."""
-    found = {}
+    records = {}
     for _ in range(count):
         if position + 5 > len(block):
             return {}
         line_id, length = struct.unpack_from(">2xHB", block, position)
         position += 5
         if length:
-            found[line_id] = block[position : position + length].decode("cp437")
+            records[line_id] = block[position : position + length].decode("cp437")
             position += length + -(position + length) % 4
-    return found
+    return records

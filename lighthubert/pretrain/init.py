@@ -121,8 +121,8 @@ def head_differs(key: str, source: Supernet, supernet: Supernet, target: TargetC
     wanted, predicts = target.describe(), source.predicts
     keys = ("layers", "tap", "normalize") if key == "last" else ("tap", "normalize")
     rows = [f"{k}: {predicts.get(k)} instead of {wanted[k]}" for k in keys if predicts.get(k) != wanted[k]]
-    found, shape = ([*net.head[key].state_dict()["weight"].shape] for net in (source, supernet))
-    return rows if found == shape else [*rows, f"shape: {found} instead of {shape}"]
+    theirs, shape = ([*net.head[key].state_dict()["weight"].shape] for net in (source, supernet))
+    return rows if theirs == shape else [*rows, f"shape: {theirs} instead of {shape}"]
 
 
 def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
@@ -147,25 +147,25 @@ def slices(source: Hubert, config: HubertConfig) -> dict[str, Tensor]:
         return {k: v.clone() for k, v in select(dict(source.named_parameters()), subnet, own).items()}
 
 
-def narrower(found: HubertConfig, wanted: HubertConfig) -> list[str]:
+def narrower(actual: HubertConfig, wanted: HubertConfig) -> list[str]:
     """A row for each width of which there is less than wanted."""
     rows = []
     for key in ("embed_dim", "conv_channels", "num_heads", "ffn_dim"):
-        has, wants = ((n,) if isinstance(n, int) else n for n in (getattr(found, key), getattr(wanted, key)))
+        has, wants = ((n,) if isinstance(n, int) else n for n in (getattr(actual, key), getattr(wanted, key)))
         if len(has) < len(wants) or any(a < b for a, b in zip(has, wants, strict=False)):
             rows.append(f"{key}: it has {brief(has)}, the supernet's parent {brief(wants)}")
     return rows
 
 
-def differing(found: HubertConfig, wanted: HubertConfig) -> list[str]:
+def differing(actual: HubertConfig, wanted: HubertConfig) -> list[str]:
     """A row for each size that is not the wanted one."""
     undone = () if wanted.conv_norm == "layer" else ("normalize_waveform",)  # group norm undoes loudness anyway
     keys = [f.name for f in fields(wanted) if f.name not in (*NO_WEIGHTS, *undone)]
-    pairs = ((key, getattr(found, key), getattr(wanted, key)) for key in keys)
+    pairs = ((key, getattr(actual, key), getattr(wanted, key)) for key in keys)
     return [f"{key}: {a} instead of {b}" for key, a, b in pairs if a != b]
 
 
-def require_sizes(name: str, found: HubertConfig, wanted: HubertConfig) -> None:
+def require_sizes(name: str, actual: HubertConfig, wanted: HubertConfig) -> None:
     """Raise ValueError that names every key in which a file differs from the recipe's model."""
-    if rows := differing(found, wanted):
+    if rows := differing(actual, wanted):
         raise ValueError(f"init {name!r}: not the sizes of model: " + "; ".join(rows))

@@ -75,8 +75,8 @@ def transcribe(probe: Probe, represent: Represent, seeds: Sequence[int], context
         model = learn(speech, targets, draw(train, seed), len(vocabulary), context, seed)
         mix += model.mix.softmax(0) / len(seeds)
         paths = [greedy(scores[None], torch.tensor([len(scores)]))[0] for i in test for scores in model(speech, [i])]
-        wrong, total = error_rates([path_text(path, vocabulary) for path in paths], [texts[i] for i in test])["cer"]
-        errors.append(wrong / total)
+        mistakes, total = error_rates([path_text(path, vocabulary) for path in paths], [texts[i] for i in test])["cer"]
+        errors.append(mistakes / total)
     heaviest = int(mix.argmax())
     number = layers[heaviest] if layers else heaviest
     return Score("cer", tuple(errors), number, None, tuple(mix.tolist()), len(train), len(test))

@@ -40,8 +40,8 @@ class Budget:
 
     def share(self, archs: Sequence[Arch]) -> np.ndarray:
         """(N,) how much of the budget each arch takes, of the cost that it takes most of; above 1 is too much."""
-        found = self.costs(archs)
-        return np.max([found[name] / limit for name, limit in self.limits.items()], axis=0)
+        prices = self.costs(archs)
+        return np.max([prices[name] / limit for name, limit in self.limits.items()], axis=0)
 
     def fit(self, archs: Sequence[Arch], rng: random.Random) -> list[Arch]:
         """The same archs, but those above the budget walk down, by mutants of them, until they just keep to it."""
@@ -79,8 +79,8 @@ class Budget:
         Of archs that cost the same, the one with the most parameters, then the deepest.
         """
         kept, first = list(self._alike().values()), next(iter(self.limits))
-        found = costs(self.space, kept, list({first, "params"}), self.latency)
-        return kept[max(range(len(kept)), key=lambda i: (found[first][i], found["params"][i], kept[i].num_layers))]
+        prices = costs(self.space, kept, list({first, "params"}), self.latency)
+        return kept[max(range(len(kept)), key=lambda i: (prices[first][i], prices["params"][i], kept[i].num_layers))]
 
     def _alike(self) -> dict[tuple[int, ...], Arch]:
         """Archs within the budget whose layers are all alike, by the place of each choice among its values, from the

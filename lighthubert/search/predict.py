@@ -34,8 +34,8 @@ class Predictor:
         self.model = make_pipeline(StandardScaler(), process).fit(features, np.array(list(scored.values())))
 
     def __call__(self, archs: Sequence[Arch]) -> np.ndarray:
-        found: np.ndarray = self.model.predict(self._features(archs))
-        return found
+        scores: np.ndarray = self.model.predict(self._features(archs))
+        return scores
 
     def _features(self, archs: Sequence[Arch]) -> np.ndarray:
         """(N, F) logarithms of the widths of the whole net, and what each layer of the parent has left."""

@@ -19,29 +19,29 @@ UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMACs / 10 s"), "superb
          "megabytes": (1, "MB, float16"), "milliseconds": (1, "ms")}  # fmt: skip
 
 
-def report(found: Found, run_dir: Path, name: str, supernet: Supernet, test: Callable[[Hubert], float] | None) -> None:
+def report(result: Found, run_dir: Path, name: str, supernet: Supernet, test: Callable[[Hubert], float] | None) -> None:
     """Print the table; write best.yaml, front/*.yaml, search.png, widths.png and search.html.
 
     name: what the score is. test: the score on clips that were not searched on, of what the table shows.
     """
-    named = {"searched": found.best, f"best of {found.num_random:,} random": found.random, "uniform": found.uniform}
+    named = {"searched": result.best, f"best of {result.num_random:,} random": result.random, "uniform": result.uniform}
     tested = {row: test(supernet.sample(scored.arch)) for row, scored in named.items()} if test else {}
-    print_table(found, named, name, tested)
-    write_yaml(run_dir / "best.yaml", found.best.arch.to_dict())
+    print_table(result, named, name, tested)
+    write_yaml(run_dir / "best.yaml", result.best.arch.to_dict())
     for old in (run_dir / "front").glob("*.yaml"):
         old.unlink()
     (run_dir / "front").mkdir(exist_ok=True)
-    for i, row in enumerate(found.front):
+    for i, row in enumerate(result.front):
         write_yaml(run_dir / "front" / f"{i:03}.yaml", row.arch.to_dict())
-    scatter(found, named, name).savefig(run_dir / "search.png", dpi=120)
-    widths(found.space, found.front).savefig(run_dir / "widths.png", dpi=120)
-    interactive(found, name).write_html(run_dir / "search.html", include_plotlyjs=True)  # works without a network
-    print(f"\n{run_dir}: best.yaml, {len(found.front)} archs in front/, search.png, widths.png, search.html")
+    scatter(result, named, name).savefig(run_dir / "search.png", dpi=120)
+    widths(result.space, result.front).savefig(run_dir / "widths.png", dpi=120)
+    interactive(result, name).write_html(run_dir / "search.html", include_plotlyjs=True)  # works without a network
+    print(f"\n{run_dir}: best.yaml, {len(result.front)} archs in front/, search.png, widths.png, search.html")
 
 
-def print_table(found: Found, named: Mapping[str, Scored], name: str, tested: Mapping[str, float]) -> None:
-    limits = ", ".join(f"{UNITS[c][1]} at most {limit / UNITS[c][0]:g}" for c, limit in found.budget.items())
-    costs, test = list(found.best.costs), [f"{name}, test"] if tested else []
+def print_table(result: Found, named: Mapping[str, Scored], name: str, tested: Mapping[str, float]) -> None:
+    limits = ", ".join(f"{UNITS[c][1]} at most {limit / UNITS[c][0]:g}" for c, limit in result.budget.items())
+    costs, test = list(result.best.costs), [f"{name}, test"] if tested else []
     rows = []
     for row, scored in named.items():
         values = [f"{scored.costs[cost] / UNITS[cost][0]:.3f}" for cost in costs]
@@ -51,28 +51,28 @@ def print_table(found: Found, named: Mapping[str, Scored], name: str, tested: Ma
         print("No test_manifest: the scores are of the clips that were searched on, and flatter what was searched.")
 
 
-def axes(found: Found) -> list[str]:
+def axes(result: Found) -> list[str]:
     """The costs that pictures are drawn over: those of the budget first."""
-    return list(dict.fromkeys([*found.budget, *found.best.costs]))
+    return list(dict.fromkeys([*result.budget, *result.best.costs]))
 
 
-def scatter(found: Found, named: Mapping[str, Scored], name: str) -> plots.Figure:
+def scatter(result: Found, named: Mapping[str, Scored], name: str) -> plots.Figure:
     """Score against each cost: all scored archs, the front, and the rows of the table."""
-    costs = axes(found)
+    costs = axes(result)
     figure, panels = plots.new_figure(len(costs), width=5.6)
     for ax, cost in zip(panels, costs, strict=True):
         unit, label = UNITS[cost]
         for origin, colour in (("random", "tab:gray"), ("evolution", "tab:blue")):
-            rows = [row for row in found.scored if row.origin == origin]
+            rows = [row for row in result.scored if row.origin == origin]
             ax.scatter([r.costs[cost] / unit for r in rows], [r.score for r in rows], s=6, alpha=0.4, color=colour,
                        linewidths=0, label=f"{origin}, {len(rows):,} archs")  # fmt: skip
-        points = [(r.costs[cost] / unit, r.score) for r in front(found.scored, [cost])]
+        points = [(r.costs[cost] / unit, r.score) for r in front(result.scored, [cost])]
         ax.plot(*zip(*points, strict=True), color="tab:blue", lw=1, label="front")
         for (row, scored), marker in zip(named.items(), "*^s", strict=True):
             ax.plot(scored.costs[cost] / unit, scored.score, marker, ms=11 if marker == "*" else 7, label=row,
                     markeredgecolor="black", ls="none")  # fmt: skip
-        if cost in found.budget:
-            ax.axvline(found.budget[cost] / unit, color="black", lw=1, ls=":")
+        if cost in result.budget:
+            ax.axvline(result.budget[cost] / unit, color="black", lw=1, ls=":")
         ax.set(xlabel=label, ylabel=name)
     panels[-1].legend(fontsize="small")
     return figure
@@ -110,14 +110,14 @@ def _share(arch: Arch, key: str, layer: int, most: float) -> float:
     return width / most / (arch.embed_dim if key == "ffn_dim" else 1)
 
 
-def interactive(found: Found, name: str) -> Any:
+def interactive(result: Found, name: str) -> Any:
     """Score against a cost that a menu chooses; an arch under the mouse tells its sizes. The only door to plotly."""
     import plotly.graph_objects as go
 
-    costs, kept = axes(found), {row.arch for row in found.front}
-    groups = {"random": [r for r in found.scored if r.origin == "random"],
-              "evolution": [r for r in found.scored if r.origin == "evolution"],
-              "front": [r for r in found.scored if r.arch in kept]}  # fmt: skip
+    costs, kept = axes(result), {row.arch for row in result.front}
+    groups = {"random": [r for r in result.scored if r.origin == "random"],
+              "evolution": [r for r in result.scored if r.origin == "evolution"],
+              "front": [r for r in result.scored if r.arch in kept]}  # fmt: skip
     figure = go.Figure()
     for group, rows in groups.items():
         figure.add_scatter(x=[r.costs[costs[0]] / UNITS[costs[0]][0] for r in rows], y=[r.score for r in rows],
