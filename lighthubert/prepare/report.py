@@ -25,6 +25,7 @@ def each(
     items: Sequence[Item], work: Callable[[Item], Result], name: Callable[[Item], object], jobs: int, title: str
 ) -> Iterator[tuple[Item, Result]]:
     """Do `work` on every item in `jobs` threads, in order; items that raise AudioError are named and left out."""
+
     def attempt(item: Item) -> Result | AudioError:
         try:
             return work(item)

@@ -20,6 +20,8 @@ from lighthubert.runtime import ranks
 from lighthubert.runtime.errors import UserError
 from lighthubert.runtime.files import locked
 
+MENDABLE = (ValueError, OSError, ImportError)  # of values and sizes, files, packages that are not installed
+
 
 class JobRecipe(Protocol):
     """What the recipes of all jobs have; they are dataclasses."""
@@ -54,8 +56,8 @@ def run_job(job: str, about: str, recipes: Recipes[R], prepare: Callable[[R, tor
             argv: Sequence[str] | None = None) -> int:  # fmt: skip
     """`lighthubert JOB RECIPE.yaml [key=value ...]`; returns the exit code.
 
-    prepare: from a recipe to its work, on this rank's device. Whatever it refuses is a user's to mend. An error after
-    that, when the work runs, has its traceback in run_dir/error.log. The run's folder is held all the time.
+    prepare: from a recipe to its work, on this rank's device. What it refuses is a user's to mend. The traceback of any
+    other error, and of one when the work runs, stands in run_dir/error.log. The run's folder is held all the time.
     """
     parser = argparse.ArgumentParser(prog=f"lighthubert {job}", description=about, epilog=recipes.help(),
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -71,10 +73,12 @@ def run_job(job: str, about: str, recipes: Recipes[R], prepare: Callable[[R, tor
             print("\n".join(prepare(recipe, torch.device("cpu")).about))
             return 0
         with ranks.session() as device, locked(Path(recipe.run_dir)):
-            run = prepare(recipe, device).run
+            foreseen: tuple[type[Exception], ...] = MENDABLE
             try:
+                run = prepare(recipe, device).run
+                foreseen = (UserError,)
                 return run()
-            except UserError:
+            except foreseen:
                 raise
             except Exception as error:
                 raise _Inside(_write_traceback(Path(recipe.run_dir)), error) from error
@@ -94,9 +98,7 @@ class _Inside(Exception):
         return f"{type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
 
 
-def report_errors(
-    command: Callable[[], int | None], mendable: tuple[type[Exception], ...] = (ValueError, OSError, ImportError)
-) -> int:
+def report_errors(command: Callable[[], int | None], mendable: tuple[type[Exception], ...] = MENDABLE) -> int:
     """Run a command and give its exit code. Errors that a user can mend are one line on stderr."""
     try:
         return command() or 0

@@ -108,4 +108,3 @@ def on_first(action: Callable[[], T]) -> T:
     if answer[1] is not None:
         raise answer[1]
     return cast(T, answer[0])
-

@@ -75,4 +75,3 @@ class Search(Checked):
             yield "probe, teacher: a probe has no teacher; give one of the two"
         if self.evaluations < self.population:
             yield f"evaluations: must be at least the population ({self.population}), got {self.evaluations}"
-
