@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from lighthubert import Arch, SearchSpace, cost
 from lighthubert.search.predict import Predictor
-from lighthubert.search.run import search
+from lighthubert.search.run import run_search
 
 MINI = SearchSpace.load("mini")
 
@@ -34,8 +34,8 @@ def test_a_sum_over_layers_is_learned() -> None:
     assert missed.var() < 0.01 * np.var(scores[200:])
 
 
-def test_prediction_beats_random_search() -> None:
+def test_prediction_beats_random_run_search() -> None:
     limit = 0.5 * cost.macs(MINI.config(MINI.largest()))
     for seed in (1, 2):
-        found = search(MINI, {"macs": limit}, hardness, evaluations=80, population=20, seed=seed)
+        found = run_search(MINI, {"macs": limit}, hardness, evaluations=80, population=20, seed=seed)
         assert found.best.score < found.random.score
