@@ -34,7 +34,7 @@ def test_a_sum_over_layers_is_learned() -> None:
     assert missed.var() < 0.01 * np.var(scores[200:])
 
 
-def test_prediction_beats_random_run_search() -> None:
+def test_prediction_beats_random_search() -> None:
     limit = 0.5 * cost.macs(MINI.config(MINI.largest()))
     for seed in (1, 2):
         found = run_search(MINI, {"macs": limit}, hardness, evaluations=80, population=20, seed=seed)
