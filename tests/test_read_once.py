@@ -24,7 +24,7 @@ from tiny import (
 )
 
 import lighthubert as lh
-from lighthubert.checkpoint import CheckpointError, Loaded, digest, read
+from lighthubert.checkpoint import CheckpointError, Loaded, read, weights_digest
 from lighthubert.extract import main as extract
 from lighthubert.finetune.__main__ import main as finetune
 from lighthubert.pretrain.__main__ import main as pretrain
@@ -147,7 +147,7 @@ def test_search(nets: Path, tmp_path: Path, vanish: Vanishing) -> None:
     assert search([str(write_yaml(tmp_path / "r.yaml", values))]) == 0
     assert not left
     record = json.loads((tmp_path / "run/scored.jsonl").read_text().splitlines()[0])
-    assert digest(lh.load(nets / "supernet.safetensors")) in json.dumps(record)
+    assert weights_digest(lh.load(nets / "supernet.safetensors")) in json.dumps(record)
 
 
 def test_extract(tmp_path: Path, vanish: Vanishing) -> None:
@@ -168,8 +168,8 @@ def test_many_subnets_of_a_sweep(nets: Path, tmp_path: Path, vanish: Vanishing) 
     problems: list[str] = []
     found = _candidates(sweep, problems)
     assert (list(found), problems, left) == (["a", "b", "c", "d"], [], set())
-    net, whole = lh.load(nets / "supernet.safetensors"), digest(lh.load(nets / "teacher.safetensors"))
-    subnets = [digest(net.sample(arch)) for arch in (net.space.largest(), net.space.smallest())]
+    net, whole = lh.load(nets / "supernet.safetensors"), weights_digest(lh.load(nets / "teacher.safetensors"))
+    subnets = [weights_digest(net.sample(arch)) for arch in (net.space.largest(), net.space.smallest())]
     assert [found[name].weights for name in "abcd"] == [subnets[0], whole, subnets[1], whole]
 
 

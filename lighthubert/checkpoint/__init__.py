@@ -2,5 +2,5 @@
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.load import load, read
-from lighthubert.checkpoint.loaded import Loaded, digest
+from lighthubert.checkpoint.loaded import Loaded, weights_digest
 from lighthubert.checkpoint.native import save

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.elastic import Space, Supernet
 from lighthubert.models import Hubert
-from lighthubert.runtime.files import sha256
+from lighthubert.runtime.files import digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Loaded:
     @cached_property
     def digest(self) -> str:
         """Hash of all weights of the net, a supernet's heads too."""
-        return digest(self.net)
+        return weights_digest(self.net)
 
     def supernet(self, otherwise: str) -> Supernet:
         """The net of a supernet's file. Raises CheckpointError for a single net, which says what this prevents."""
@@ -55,6 +55,6 @@ class Loaded:
         return self.net
 
 
-def digest(net: nn.Module) -> str:
+def weights_digest(net: nn.Module) -> str:
     """Hash of a net's weights."""
-    return sha256(p.detach().cpu().numpy().tobytes() for p in net.parameters())[:16]
+    return digest(p.detach().cpu().numpy().tobytes() for p in net.parameters())

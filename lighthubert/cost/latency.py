@@ -224,7 +224,7 @@ def space_digest(space: SearchSpace) -> str:
 
 
 def _digest(values: Any) -> str:
-    return digest(json.dumps(values, sort_keys=True).encode())
+    return digest([json.dumps(values, sort_keys=True).encode()])
 
 
 def _key(widths: Sequence[Any]) -> Any:

@@ -73,7 +73,7 @@ class Manifest:
     def digest(self) -> str:
         """Hash of the clips and their lengths, wherever the folder is and whatever the other columns say."""
         rows = zip(self.files, self.samples.tolist(), strict=True)
-        return digest(*(f"{file}\t{samples}\n".encode() for file, samples in rows))
+        return digest(f"{file}\t{samples}\n".encode() for file, samples in rows)
 
 
 def read_lines(path: Path) -> list[str]:

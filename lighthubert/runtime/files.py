@@ -48,8 +48,8 @@ def sha256(chunks: Iterable[bytes]) -> str:
     return sha.hexdigest()
 
 
-def digest(*chunks: bytes) -> str:
-    """What tells one content from another: the first 16 hex digits of its SHA-256."""
+def digest(chunks: Iterable[bytes]) -> str:
+    """What tells one content, in pieces, from another: the first 16 hex digits of its SHA-256."""
     return sha256(chunks)[:16]
 
 

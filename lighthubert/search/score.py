@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from lighthubert.checkpoint import digest
+from lighthubert.checkpoint import weights_digest
 from lighthubert.data import BadDataError, DataConfig, Manifest, eval_batches, stream
 from lighthubert.elastic import Supernet
 from lighthubert.models import SAMPLE_RATE, Hubert, valid_mask
 from lighthubert.objectives import DistanceConfig, TargetConfig, distance, predictions, targets
 from lighthubert.probes import make_probe, score
-from lighthubert.runtime.files import sha256
+from lighthubert.runtime.files import digest
 from lighthubert.search.recipe import ProbeConfig
 from lighthubert.search.run import space_of
 
@@ -36,7 +36,7 @@ class HeldOutLoss:
         everywhere = set.intersection(*(set(space.layers(n)) for n in space.num_layers))
         if lacking := sorted(set(self.target.pairs) - {layer + 1 for layer in everywhere}):
             raise ValueError(f"target.pairs: not all subnets have layers {lacking}: their losses cannot be compared")
-        self.content = {"teacher": digest(teacher), "clips": clips.digest}
+        self.content = {"teacher": weights_digest(teacher), "clips": clips.digest}
         self.device = next(supernet.parameters()).device
         self.batches = []
         teacher = teacher.eval().to(self.device)
@@ -74,7 +74,7 @@ class ProbeError:
         probe = make_probe(config.column, config.train_manifest, held_out, column=config.column, kind=config.kind,
                            where=config.where)  # fmt: skip
         self.probe = probe.take(config.train_clips, num_held_out)
-        self.content = {"clips": sha256([repr(self.probe.clips).encode()])[:16]}
+        self.content = {"clips": digest([repr(self.probe.clips).encode()])}
 
     def __call__(self, net: Hubert) -> float:
         return 1 - score(net, self.probe, None, None)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lighthubert import cost
-from lighthubert.checkpoint import Loaded, digest, read
+from lighthubert.checkpoint import Loaded, read, weights_digest
 from lighthubert.config import read_yaml, write_yaml
 from lighthubert.runtime.files import write_text
 from lighthubert.runtime.fingerprint import fingerprint, require_same
@@ -140,7 +140,7 @@ def _candidate(arch: str | dict[str, Any] | None, loaded: Loaded) -> Candidate:
     net = chosen(loaded, arch)
     sizes = None if arch is None or net.config.arch is None else net.config.arch.to_dict()
     params, macs = cost.num_params(net.config), cost.superb_macs(net.config)
-    return Candidate("lighthubert", absolute(loaded.path), sizes, digest(net), params, macs)
+    return Candidate("lighthubert", absolute(loaded.path), sizes, weights_digest(net), params, macs)
 
 
 def _settings(name: str, task: SuperbTask, package: Path, problems: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lighthubert.checkpoint import Loaded, digest
+from lighthubert.checkpoint import Loaded, weights_digest
 from lighthubert.data import SAMPLE_RATE, Batch, DataConfig, Manifest, eval_batches, stream
 from lighthubert.models import Hubert, HubertOutput, num_frames, span_mask
 from lighthubert.runtime import ranks
@@ -50,7 +50,7 @@ class LabelledTask:
     def content(self) -> dict[str, Any]:
         """Hashes of what a run goes on with alone; files may change under their names."""
         digests = {"train_labels": self.train.digest, "valid_labels": self.valid.digest}
-        return {"init_weights": digest(self.model), **digests}
+        return {"init_weights": weights_digest(self.model), **digests}
 
     def count(self, batch: Batch) -> float:
         """How many labels of a batch of training clips the loss is a sum over."""

@@ -82,4 +82,4 @@ class Labels:
     @property
     def digest(self) -> str:
         """Hash of all texts: what a run depends on beside the clips."""
-        return digest("\n".join(self.texts).encode())
+        return digest(["\n".join(self.texts).encode()])
