@@ -60,9 +60,9 @@ def file_sha256(path: Path) -> str:
 
 
 @contextmanager
-def locked(run_dir: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(run_dir: Path, seconds: float | None = None) -> Iterator[None]:
     """Hold run_dir for these ranks, again if they hold it already; StateError if another process works in it still
-    after so many seconds (-1: wait as long as it takes).
+    after so many seconds, LOCK_SECONDS by default (-1: wait as long as it takes).
 
     Rank 0 has the lock, and it ends with that process.
     """
@@ -73,7 +73,7 @@ def locked(run_dir: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     def acquire() -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=seconds)
+            lock.acquire(timeout=LOCK_SECONDS if seconds is None else seconds)
         except Timeout as error:
             raise StateError(f"{run_dir}: another process trains in this folder (it holds {lock.lock_file})") from error
         for part in run_dir.rglob(".*.part"):  # of a process that was killed while it wrote

@@ -40,7 +40,7 @@ def test_four_real_clips_are_learnt_by_heart(
     values = task_values(
         tmp_path, init=str(teacher), train_manifest=str(tmp_path / "clips.tsv"),
         valid_manifest=str(tmp_path / "clips.tsv"), data={"max_seconds": 12.0},
-        train={"steps": 60, "lr": 2e-3, "eval_every": 60, "precision": "bf16"},
+        train={"steps": 60, "lr": 2e-3, "eval_every": 60},
     )  # fmt: skip
     train(tmp_path, values)
     first, last = harness.evals(tmp_path / "run")

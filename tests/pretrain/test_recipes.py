@@ -125,7 +125,7 @@ def supernet_of(folder: Path, name: str) -> lh.Supernet:
 def test_mini_recipes_run(tmp_path: Path, world: Path) -> None:
     teacher = tmp_path / "teacher.safetensors"
     lh.save(random_hubert(teacher_config(load("mini/stage1"))), teacher)  # type: ignore[arg-type]
-    short = [f"teacher={teacher}", "data.max_seconds=5"]
+    short = [f"teacher={teacher}", "data.max_seconds=5", "data.max_clip_seconds=1"]
     ordered = tmp_path / "mini" / "prune_dphubert" / "ordered.safetensors"  # tests/prune makes a real one
     ordered.parent.mkdir(parents=True)
     shutil.copy(teacher, ordered)
