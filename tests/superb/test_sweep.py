@@ -34,10 +34,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Run:
-    """KS, IC and a task whose training fails, on a net and filter banks."""
+    """IC and a task whose training fails, on a net and filter banks."""
     folder = tmp_path_factory.mktemp("sweep")
     write_nets(folder)
-    sweeps.write(folder, {"KS": {}, "IC": {}, "ER": {"folds": ["fold1"]}}, nets=NETS)
+    sweeps.write(folder, {"IC": {}, "ER": {"folds": ["fold1"]}}, nets=NETS)
     (folder / "ER/meta/Session1/test_meta_data.json").unlink()
     return folder, launch(folder, package, "sweep", "recipe.yaml")
 
@@ -45,12 +45,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Run:
 def test_what_failed_is_told_by_name_and_the_rest_is_done(swept: Run) -> None:
     folder, done = swept
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "error: 2 of 6 jobs failed; the same command tries them again:" in done.stderr
+    assert "error: 2 of 4 jobs failed; the same command tries them again:" in done.stderr
     for net in NETS:
         setting = "config.downstream_expert.datarc.meta_data"
         told = rf"^  ER fold1 of {net}: .*test_meta_data.json.* \(looked for under {setting}\)"
         assert re.search(told, done.stderr, re.MULTILINE), done.stderr
-    assert [(row["task"], row["net"]) for row in rows(folder)] == [(t, n) for t in ("KS", "IC") for n in NETS]
+    assert [(row["task"], row["net"]) for row in rows(folder)] == [("IC", net) for net in NETS]
 
 
 def test_the_numbers_are_s3prls(swept: Run) -> None:
@@ -76,9 +76,9 @@ def test_a_process_for_each_job(swept: Run) -> None:
     """Every job was a run of its own, and printed another number of its process."""
     folder, _ = swept
     logs = [path.read_text() for path in (folder / "run/jobs").rglob("log.txt")]
-    assert len(logs) == 6
+    assert len(logs) == 4
     assert all(text.count("[Runner] - Start a new experiment") == 1 for text in logs)
-    assert len({number for text in logs for number in re.findall(r", process (\d+)$", text, re.MULTILINE)}) == 6
+    assert len({number for text in logs for number in re.findall(r", process (\d+)$", text, re.MULTILINE)}) == 4
 
 
 def test_the_same_numbers_as_the_command_for_one_task(swept: Run, package: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_second_call_redoes_nothing(
 
     assert main(["sweep", "recipe.yaml", "seed=2"]) == 2
     error = capsys.readouterr().err
-    assert "run/jobs/narrow/KS: started with another recipe: seed was 1337, is 2. Use the old" in error
+    assert "run/jobs/narrow/IC: started with another recipe: seed was 1337, is 2. Use the old" in error
     other = random_supernet(FEW)
     other.hubert.mask_embed.data += 1
     save(other, folder / "other.safetensors")
@@ -120,7 +120,6 @@ def test_a_submission_of_it(swept: Run, capsys: pytest.CaptureFixture[str]) -> N
     folder, _ = swept
     assert submit.main([str(folder / "run"), "--net", "narrow"]) == 0
     printed = capsys.readouterr().out
-    assert "predict.zip: KS, IC\n  not in it: PR, ASR, QbE, SID, ASV, SD, SF, ER\n" in printed
+    assert "predict.zip: IC\n  not in it: PR, ASR, KS, QbE, SID, ASV, SD, SF, ER\n" in printed
     packed = folder / "run/submit/narrow/predict"
-    assert len((packed / "ks_public/predict.txt").read_text().splitlines()) == 12
     assert len((packed / "ic_public/predict.csv").read_text().splitlines()) == 6
