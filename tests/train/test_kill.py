@@ -15,6 +15,7 @@ def command(manifest: Path, **changes: object) -> list[str]:
     return [str(Path(__file__).with_name("toy.py")), f"manifest={manifest}", *arguments]
 
 
+@pytest.mark.slow  # tests/pretrain kills real runs in the same way
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_two_kills(tmp_path: Path, manifest: Path, ranks: int) -> None:
     Series(command(manifest), str(tmp_path), kills=2, ranks=ranks, preload=PRELOAD).prove()
