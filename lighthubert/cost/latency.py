@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from lighthubert.cost.polynomial import Sizes
 from lighthubert.elastic import EMBED, Axis, SearchSpace, axis_sizes
 from lighthubert.elastic.axes import GROUP, parameters, pattern_axes
 from lighthubert.models import Arch, Hubert, HubertConfig
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import StateError
 from lighthubert.runtime.files import digest, write_text
 
 logger = logging.getLogger("lighthubert")
@@ -210,11 +211,13 @@ class Latency:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             described = dict(values["latency"])
             table = {(str(kind), tuple(map(int, widths))): float(time) for kind, widths, time in values["milliseconds"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not a latency model ({type(error).__name__}: {error})") from None
+            if not all(0 <= time < math.inf for time in table.values()):
+                raise ValueError("a time is not finite")
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+            raise StateError(f"{path}: not a latency model ({type(error).__name__}: {error})") from None
         needed = {entry for arch in covering(space) for entry in entries(space.config(arch))}
         if described.get("space") != space_digest(space) or needed - table.keys():
-            raise UserError(f"{path}: the latency of another search space")
+            raise StateError(f"{path}: the latency of another search space")
         return cls(space, described, table)
 
 

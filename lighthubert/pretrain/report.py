@@ -16,7 +16,7 @@ from lighthubert.elastic import OneArch, Supernet
 from lighthubert.models import Arch
 from lighthubert.pretrain.distill import eval_archs, outputs_agree
 from lighthubert.pretrain.plots import stages
-from lighthubert.runtime import tables
+from lighthubert.runtime import plots, tables
 
 COMPARABLE = ("teacher", "space", "valid_manifest", "target", "distance")  # what a held-out loss depends on
 
@@ -26,7 +26,7 @@ def report(supernet: Supernet, run_dir: Path, valid: Manifest, data: DataConfig,
     archs = eval_archs(supernet, num_archs)
     moments = history(run_dir)
     rows = [describe(supernet, name, arch, moments) for name, arch in archs.items()]
-    stages(rows, list(moments)).savefig(run_dir / "report.png", dpi=120)
+    plots.save(stages(rows, list(moments)), run_dir / "report.png")
     print_table(rows, list(moments))
     print(f"\nPicture: {run_dir / 'report.png'}\n")
     if isinstance(supernet.space, OneArch):

@@ -16,6 +16,7 @@ from lighthubert.models.config import brief
 from lighthubert.prune.constraint import Constraint
 from lighthubert.prune.model import GatedHubert
 from lighthubert.prune.plots import widths
+from lighthubert.runtime import plots
 from lighthubert.tasks.model import TaskModel
 
 
@@ -43,7 +44,7 @@ def report(model: GatedHubert, tuned: TaskModel | None, init: Loaded, run_dir: P
     write_yaml(run_dir / "arch.yaml", arch.to_dict())
     axes = list(model.gates.probabilities())
     sizes = [{axis: n for axis, n in axis_sizes(c).items() if axis in axes} for c in (whole, net.config)]
-    widths(*sizes).savefig(run_dir / "report.png", dpi=120)
+    plots.save(widths(*sizes), run_dir / "report.png")
     start = init.hubert.cpu()  # it may have been the teacher too, on a device
     order = ranking(start, importance(start)) | model.order()  # axes without gates too, above all embed
     save(reorder(start, order), run_dir / "ordered.safetensors")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lighthubert.runtime.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +22,12 @@ def new_figure(columns: int = 1, width: float = 6.4, height: float = 4.4) -> tup
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120, format=path.suffix[1:])
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:

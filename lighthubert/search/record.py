@@ -6,6 +6,7 @@ again, reads what is already known, and goes on from there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.runtime import ranks
 from lighthubert.runtime.errors import StateError
-from lighthubert.runtime.files import write_text
+from lighthubert.runtime.files import digest, naming, write_text
 from lighthubert.runtime.fingerprint import fingerprint, require_same
 
 COLUMNS = ("params", "macs")  # costs that are kept beside every score
@@ -37,11 +38,23 @@ class Scored:
     origin: str
 
     def to_dict(self) -> dict[str, Any]:
-        return {"arch": self.arch.to_dict(), "score": self.score, "costs": self.costs, "origin": self.origin}
+        values = {"arch": self.arch.to_dict(), "score": self.score, "costs": self.costs, "origin": self.origin}
+        return {**values, "check": _check(values)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Scored:
-        return cls(Arch.from_dict(values["arch"]), values["score"], values["costs"], values["origin"])
+    def from_dict(cls, values: Mapping[str, Any], space: SearchSpace) -> Scored:
+        """Raises ValueError for a row that was changed, or is of another space."""
+        rest = {key: value for key, value in values.items() if key != "check"}
+        if values.get("check") != _check(rest):
+            raise ValueError("does not match its check")
+        if not all(map(np.isfinite, [rest["score"], *rest["costs"].values()])):
+            raise ValueError("holds a number that is not finite")
+        return cls(space.arch(Arch.from_dict(rest["arch"])), rest["score"], rest["costs"], rest["origin"])
+
+
+def _check(values: Mapping[str, Any]) -> str:
+    """What a row's values have as their checksum."""
+    return digest([json.dumps(values, sort_keys=True).encode()])
 
 
 class Record:
@@ -55,7 +68,7 @@ class Record:
         self.space, self.score, self.path, self.latency = space, score, path, latency
         self.names = list(dict.fromkeys([*COLUMNS, *names, *(["milliseconds"] if latency else [])]))
         self.on_scored: Callable[[], None] = lambda: None
-        known = ranks.on_first(lambda: _read(path, recipe)) if path else []
+        known = ranks.on_first(lambda: _read(path, recipe, space)) if path else []
         self.scored = {row.arch: row for row in known}
 
     def __call__(self, archs: Sequence[Arch], origin: str) -> np.ndarray:
@@ -78,26 +91,41 @@ class Record:
             rows.append(Scored(arch, score, {name: table[name][i].item() for name in self.names}, origin))
             self.scored[arch] = rows[-1]
         if self.path and ranks.rank() == 0:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row.to_dict()) + "\n" for row in rows)
+            _append(self.path, "".join(json.dumps(row.to_dict()) + "\n" for row in rows).encode())
 
 
-def _read(path: Path, recipe: Mapping[str, Any]) -> list[Scored]:
+def _append(path: Path, lines: bytes) -> None:
+    """Add lines to a file, all or none."""
+    with naming(path), path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(lines) < len(lines):
+                file.write(lines[-1:])  # says why
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _read(path: Path, recipe: Mapping[str, Any], space: SearchSpace) -> list[Scored]:
     """What is known; a new file gets its first line, which says of what recipe it is. A half line is cut off."""
     head = json.dumps({"search": recipe}, sort_keys=True)
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
+    text = path.read_bytes() if path.exists() else b""
+    whole = text[: text.rfind(b"\n") + 1]
     if len(whole) < len(text):
-        os.truncate(path, len(whole.encode()))
-    lines = whole.splitlines()
+        os.truncate(path, len(whole))
+    lines = whole.split(b"\n")[:-1]
     if not lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, head + "\n")
         return []
+    rows, number = [], 1
     try:
-        before = json.loads(lines[0])["search"]
-        rows = [Scored.from_dict(json.loads(line)) for line in lines[1:]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StateError(f"{path}: not the record of a search ({error}); move it away to start anew") from error
-    require_same(path, fingerprint(before), fingerprint(json.loads(head)["search"]))
+        before = fingerprint(json.loads(lines[0])["search"])
+        for number, line in enumerate(lines[1:], 2):  # noqa: B007  of the line that is wrong
+            rows.append(Scored.from_dict(json.loads(line), space))
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise StateError(f"{path}, line {number}: not of the record of a search ({error}); "
+                         "move the file away to start anew") from error  # fmt: skip
+    require_same(path, before, fingerprint(json.loads(head)["search"]))
     return rows

@@ -12,6 +12,7 @@ from lighthubert.config import write_yaml
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Arch, Hubert
 from lighthubert.runtime import plots, tables
+from lighthubert.runtime.files import replacing
 from lighthubert.search.record import Scored
 from lighthubert.search.run import Found, front
 
@@ -33,9 +34,10 @@ def report(result: Found, run_dir: Path, name: str, supernet: Supernet, test: Ca
     (run_dir / "front").mkdir(exist_ok=True)
     for i, row in enumerate(result.front):
         write_yaml(run_dir / "front" / f"{i:03}.yaml", row.arch.to_dict())
-    scatter(result, named, name).savefig(run_dir / "search.png", dpi=120)
-    widths(result.space, result.front).savefig(run_dir / "widths.png", dpi=120)
-    interactive(result, name).write_html(run_dir / "search.html", include_plotlyjs=True)  # works without a network
+    plots.save(scatter(result, named, name), run_dir / "search.png")
+    plots.save(widths(result.space, result.front), run_dir / "widths.png")
+    with replacing(run_dir / "search.html") as part:
+        interactive(result, name).write_html(part, include_plotlyjs=True)  # works without a network
     print(f"\n{run_dir}: best.yaml, {len(result.front)} archs in front/, search.png, widths.png, search.html")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lighthubert.runtime.command import report_errors
+from lighthubert.runtime.files import write_text
 from lighthubert.superb.benchmark import BENCHMARK, FOLDS
 from lighthubert.superb.package import LaunchError
 
@@ -70,7 +71,7 @@ def pack(run_dir: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
             shutil.copyfile(source, target)
     archive = shutil.make_archive(str(folder / "predict"), "zip", folder, "predict")
     about = {key: rows[0][key] for key in ("net", "params", "macs", "checkpoint", "arch", "weights")}
-    (folder / "net.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "net.json", json.dumps(about, indent=1) + "\n")
     print(f"{archive}: {', '.join(_label(row) for row in rows)}")
     _say_what_is_missing(rows)
 

@@ -34,7 +34,7 @@ def write_tables(
     write_text(table, as_csv(lines))
     written = [markdown, table]
     if shown := best_summary(lines, tasks):
-        against_macs(lines, *shown).savefig(picture, dpi=120)
+        plots.save(against_macs(lines, *shown), picture)
         written.append(picture)
     return written
 

@@ -17,6 +17,7 @@ from lighthubert.cost.latency import covering, entries, space_digest
 from lighthubert.data import MINI, DataConfig, Manifest, write_manifest
 from lighthubert.probes import make_probe, score
 from lighthubert.search.__main__ import main
+from lighthubert.search.record import Scored
 from lighthubert.search.score import HeldOutLoss, draw_clips
 
 DATA = {"max_seconds": 8.0, "max_clip_seconds": 2.0, "min_clip_seconds": 0.5}
@@ -126,6 +127,46 @@ def test_a_killed_search_ends_with_the_same_scores(world: Path, finished: Path, 
     assert scores(tmp_path / "run") == scores(finished / "run")
     for name in ("best.yaml", "front/000.yaml"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        (b'"score": ', b'"score": 1', 5, "does not match its check"),
+        (b'"score": ', b'"score": "x", "y": ', 5, "does not match its check"),
+        (b'{"arch"', b"[" * 100_000 + b'{"arch"', 5, "recursion"),
+        (b'"origin"', b'"orig\xffin"', 5, "can't decode byte 0xff"),
+        (b'{"arch"', b'[1, {"arch"', 5, "Expecting ',' delimiter"),
+        (b'"check": "', b'"chick": "', 5, "does not match its check"),
+        (b'{"search": ', b'{"search": [1], "x": ', 1, ""),
+        (b'{"search": ', b'[{"search": ', 1, ""),
+    ],
+)
+def test_a_changed_record_is_told(
+    finished: Path, capsys: pytest.CaptureFixture[str], old: bytes, new: bytes, line: int, message: str
+) -> None:
+    path = finished / "run" / "scored.jsonl"
+    whole = path.read_bytes()
+    lines = whole.split(b"\n")
+    assert old in lines[line - 1]
+    lines[line - 1] = lines[line - 1].replace(old, new, 1)
+    path.write_bytes(b"\n".join(lines))
+    try:
+        assert main([str(finished / "search.yaml")]) == 2
+    finally:
+        path.write_bytes(whole)
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path}, line {line}: not of the record of a search (")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_row_of_another_space_is_told(finished: Path, tmp_path: Path) -> None:
+    """With a right check."""
+    rows = scores(finished / "run")
+    with pytest.raises(ValueError, match="not in the search space"):
+        Scored.from_dict(rows[0], SearchSpace.load("mini"))
+    assert Scored.from_dict(rows[0], SPACE).to_dict() == rows[0]
 
 
 def test_a_half_written_line_is_cut_off(world: Path, finished: Path, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from lighthubert.runtime import files
 from lighthubert.runtime.errors import StateError
 from lighthubert.runtime.files import locked
 from lighthubert.runtime.fingerprint import fingerprint, require_same
-from lighthubert.train.checkpoints import Checkpoints
+from lighthubert.train.checkpoints import PARTS, Checkpoints
 from lighthubert.train.config import FREE_KEYS
 
 
 def content(step: int) -> dict[str, object]:
-    return {"model": {"w": torch.full((1000,), float(step))}, "progress": {"step": step}}
+    model = {"w": torch.full((1000,), float(step))}
+    return {"model": model, "progress": {"step": step}, **{key: {} for key in PARTS - {"model", "progress"}}}
 
 
 def saved(folder: Path, steps: list[int], keep_last: int = 10) -> Checkpoints:
@@ -58,7 +59,8 @@ def test_newest_and_best_are_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted(kept + [f"{name}.sha256" for name in kept])
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "no checksum", "empty checksum"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "no checksum", "empty checksum", "binary checksum",
+                                    "no pickle", "another's"])  # fmt: skip
 def test_damage_is_seen_and_the_one_before_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -72,8 +74,13 @@ def test_damage_is_seen_and_the_one_before_is_used(
         path.write_bytes(whole[: len(whole) // 2 if damage == "cut" else 0])
     elif damage == "no checksum":
         checksum.unlink()
-    else:
+    elif damage == "empty checksum":
         checksum.write_text("")
+    elif damage == "binary checksum":
+        checksum.write_bytes(bytes(range(128, 256)))
+    else:  # with a right checksum
+        torch.save(torch.zeros(3) if damage == "another's" else Path, path)
+        checksum.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
     with caplog.at_level(logging.WARNING):
         assert checkpoints.newest() == tmp_path / "step_00000001.pt"
     assert str(path) in caplog.text

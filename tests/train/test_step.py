@@ -127,6 +127,18 @@ def test_too_many_bad_steps_stop_the_run(tmp_path: Path, manifest: Path) -> None
         toy.run_objective(tmp_path / "bad", toy.poisoned(manifest, dict.fromkeys((1, 2, 3), math.nan)), max_bad_steps=3)
 
 
+def test_a_run_that_learnt_nothing_fails(tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one that learnt something, both lines say how many steps were skipped."""
+    with pytest.raises(TrainingError, match="step 6: loss nan, gradient norm nan; 6 bad steps in a row"):
+        toy.run_objective(tmp_path / "none", toy.poisoned(manifest, dict.fromkeys(range(6), math.nan)))
+    toy.run_objective(tmp_path / "one", toy.poisoned(manifest, dict.fromkeys((0, 1, 2, 4, 5), math.nan)))
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'one'}: finished, all 6 steps are done; 5 of them were skipped\n"
+    assert told.err.splitlines()[-1].endswith("  5 steps skipped")
+    with pytest.raises(ValueError, match="max_bad_steps: must be from 1 to 100, got 101"):
+        toy.run_objective(tmp_path / "more", toy.Loudness(Manifest.read(manifest)), max_bad_steps=101)
+
+
 def test_batches_without_clips(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Unreadable files cost clips, whole batches, and at last a step; the others count as ever."""
     manifest = toy.write_clips(tmp_path)
