@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lighthubert.models import SAMPLE_RATE
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import UserError, one_line
 
 MAX_FILTER_TAPS = 2**24  # of the resampling filter; 12,345 Hz needs half of it, 44.1 kHz 0.4 %
 
@@ -31,7 +31,7 @@ class AudioError(UserError):
         self.path, self.reason = os.fspath(path), reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return one_line(f"{self.path}: {self.reason}")
 
 
 def load_audio(path: str | os.PathLike[str]) -> Tensor:

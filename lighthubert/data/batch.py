@@ -128,8 +128,8 @@ class Tally:
         """Raise BadDataError where the share of bad clips is too large."""
         if self.num_bad <= self.max_bad_share * self.num_clips:
             return
-        examples = "".join(f"\n  {file}: {reason}" for file, reason in list(self.skipped.items())[:5])
+        examples = "; ".join(f"{file}: {reason}" for file, reason in list(self.skipped.items())[:5])
         raise BadDataError(
             f"{self.manifest.path}: {self.num_bad} of the first {self.num_clips} clips cannot be used, more than "
-            f"max_bad_share {self.max_bad_share:g} allows; for example{examples}"
+            f"max_bad_share {self.max_bad_share:g} allows; for example {examples}"
         )

@@ -120,7 +120,7 @@ def parse_rows(path: Path, header: Sequence[str], lines: Sequence[str]) -> list[
     if problems:
         more = len(problems) - MAX_PROBLEMS
         shown = problems[:MAX_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise ManifestError(f"{path}: {len(problems)} wrong lines\n  " + "\n  ".join(shown))
+        raise ManifestError(f"{path}: {len(problems)} wrong lines: {'; '.join(shown)}")
     return rows
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from lighthubert.runtime import ranks
-from lighthubert.runtime.errors import StateError
+from lighthubert.runtime.errors import StateError, UserError
 
 # Reader processes of a killed run keep its lock until they notice, after up to 5 seconds.
 LOCK_SECONDS = 10.0
@@ -32,6 +34,45 @@ def replacing(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
     if os.name == "posix":
         _to_disk(path.parent)  # the new name, too
+
+
+@contextmanager
+def open_regular(path: str | Path, error: type[UserError], most: int | None = None) -> Iterator[BinaryIO]:
+    """A regular file, open for reading bytes. A reader's one way to a file.
+
+    error: raised, with the path, for whatever stands in the way: no such file, no right to it, a name that no file can
+    have, a pipe, device or folder, more than `most` bytes, an error of the disk, a file that changes while it is read.
+    """
+    try:
+        # Without O_NONBLOCK, to open a pipe waits for its writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as problem:  # ValueError: a name with a NUL, or no Unicode text
+        raise error(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise error(f"{path}: not a regular file")
+        if most is not None and before.st_size > most:
+            raise error(f"{path}: {before.st_size:,} bytes; such a file has {most:,} at most")
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+        after = os.fstat(descriptor)
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise error(f"{path}: was written to while it was read")
+    except OSError as problem:
+        raise error(f"{path}: {problem.strerror or problem}") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_text(path: str | Path, error: type[UserError], most: int | None = None) -> str:
+    """The text of a regular file in UTF-8, with or without a byte order mark; errors as in `open_regular`."""
+    with open_regular(path, error, most) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not UTF-8 text ({problem.reason} at byte {problem.start})") from None
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -114,16 +114,16 @@ def test_too_many_end_the_run(tmp_path: Path, reader: str) -> None:
     strict = Reader(manifest, replace(CONFIG, max_bad_share=0.2, reader=reader), seed=0)
     with pytest.raises(BadDataError) as caught:
         list(strict)
-    lines = str(caught.value).splitlines()
+    head, _, examples = str(caught.value).partition("; for example ")
     first = re.fullmatch(
         rf"{manifest.path}: (\d+) of the first (\d+) clips cannot be used, "
-        "more than max_bad_share 0.2 allows; for example",
-        lines[0],
+        "more than max_bad_share 0.2 allows",
+        head,
     )
     assert first
     assert int(first[1]) == len(strict.skipped) > 20
     assert 100 <= int(first[2]) < 110  # not before a share means something
-    assert lines[1:] == [f"  {name}: No such file or directory" for name in list(strict.skipped)[:5]]
+    assert examples.split("; ") == [f"{name}: No such file or directory" for name in list(strict.skipped)[:5]]
     patient = Reader(manifest, replace(CONFIG, max_bad_share=0.75, reader=reader), seed=0)
     assert sum(len(batch.rows) for batch in itertools.takewhile(lambda b: b.epoch == 1, patient)) == 100
 

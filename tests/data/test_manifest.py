@@ -72,15 +72,15 @@ WRONG = {
     "(the columns are path, samples, samples, )",
     "no/such/folder\na\t1\n": "{path}, line 1: no header with path and samples, and no folder {root}/no/such/folder",
     "path\nb\n": "{path}, line 1: column 'samples' is missing (the columns are path)",
-    "path\tsamples\na\t1\nb\nc\t2\td\n": "{path}: 2 wrong lines\n"
-    "  line 3: 1 fields, but the header has 2\n"
-    "  line 4: 3 fields, but the header has 2",
-    "path\tsamples\na\t1.5\nb\t-3\nc\t0\n\t\n": "{path}: 5 wrong lines\n"
-    "  line 2: samples must be a whole number above 0, not '1.5'\n"
-    "  line 3: samples must be a whole number above 0, not '-3'\n"
-    "  line 4: samples must be a whole number above 0, not '0'\n"
-    "  line 5: samples must be a whole number above 0, not ''\n"
-    "  line 5: path is empty",
+    "path\tsamples\na\t1\nb\nc\t2\td\n": "{path}: 2 wrong lines: "
+    "line 3: 1 fields, but the header has 2; "
+    "line 4: 3 fields, but the header has 2",
+    "path\tsamples\na\t1.5\nb\t-3\nc\t0\n\t\n": "{path}: 5 wrong lines: "
+    "line 2: samples must be a whole number above 0, not '1.5'; "
+    "line 3: samples must be a whole number above 0, not '-3'; "
+    "line 4: samples must be a whole number above 0, not '0'; "
+    "line 5: samples must be a whole number above 0, not ''; "
+    "line 5: path is empty",
     "path,samples\na,1\n": "{path}, line 1: no header with path and samples, and no folder {root}/path,samples",
 }
 
@@ -106,8 +106,9 @@ def test_a_long_list_of_problems_is_cut(tmp_path: Path) -> None:
     (tmp_path / "m.tsv").write_text("path\tsamples\n" + "a\tx\n" * 33)
     with pytest.raises(ManifestError) as caught:
         Manifest.read(tmp_path / "m.tsv")
-    lines = str(caught.value).splitlines()
-    assert (lines[0][-14:], len(lines), lines[-1]) == ("33 wrong lines", 22, "  and 13 more")
+    assert "m.tsv: 33 wrong lines: line 2: " in str(caught.value)
+    assert str(caught.value).endswith("not 'x'; and 13 more")
+    assert len(str(caught.value)) <= 1000
 
 
 def test_some_of_the_clips(tmp_path: Path) -> None:
