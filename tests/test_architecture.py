@@ -140,7 +140,7 @@ def names_in_test(source: str) -> Iterator[str]:
 
 @functools.cache
 def set_names() -> frozenset[str]:
-    recipes = [name for path in (ROOT / "recipes").rglob("*.yaml") for name in names_in(read_yaml(path, resolve=False))]
+    recipes = [name for path in (ROOT / "recipes").rglob("*.yaml") for name in names_in(read_yaml(path))]
     paths = (ROOT / "tests").rglob("*.py")
     return frozenset([*recipes, *(name for path in paths for name in names_in_test(path.read_text()))])
 
