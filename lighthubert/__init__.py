@@ -1,5 +1,10 @@
 """lighthubert: the once-for-all framework for speech representation models."""
 
+from lighthubert.runtime import process
+
+process.start()  # before torch, which takes seconds
+
+# ruff: noqa: E402
 from lighthubert import cost
 from lighthubert.checkpoint import load, save
 from lighthubert.data.audio import load_audio

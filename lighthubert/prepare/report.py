@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lighthubert.data import SAMPLE_RATE, AudioError, write_manifest
-from lighthubert.data.manifest import listed_path
-from lighthubert.runtime.errors import UserError
+from lighthubert.data.manifest import fits, listed_path
+from lighthubert.runtime.errors import UserError, one_line
 from lighthubert.runtime.progress import track
 
 Item = TypeVar("Item")
@@ -27,6 +27,8 @@ def each(
     """Do `work` on every item in `jobs` threads, in order; items that raise AudioError are named and left out."""
 
     def attempt(item: Item) -> Result | AudioError:
+        if not fits(str(name(item))):
+            return AudioError(str(name(item)), "a manifest cannot hold this name: not UTF-8, a tab or a line break")
         try:
             return work(item)
         except AudioError as error:
@@ -36,7 +38,7 @@ def each(
     try:
         for item, result in zip(track(items, title, "file"), pool.map(attempt, items), strict=True):
             if isinstance(result, AudioError):
-                print(f"skipped {name(item)}: {result.reason}", file=sys.stderr)
+                print(f"skipped {one_line(str(name(item)))}: {result.reason}", file=sys.stderr)
             else:
                 yield item, result
     finally:

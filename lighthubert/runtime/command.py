@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from lighthubert.runtime import ranks
+from lighthubert.runtime import process, ranks
 from lighthubert.runtime.errors import UserError, one_line
 from lighthubert.runtime.files import locked
 
@@ -89,19 +89,23 @@ def run_job(job: str, about: str, recipes: Recipes[R], prepare: Callable[[R, tor
 class _Inside(Exception):
     """An error that no rule had foreseen, while a job ran; and where its traceback is."""
 
-    def __init__(self, log: Path, error: Exception) -> None:
+    def __init__(self, log: Path | None, error: Exception) -> None:
         super().__init__(log, error)
         self.code = 2 if isinstance(error, (OSError, ImportError)) else 1  # a full disk, a missing package
 
     def __str__(self) -> str:
         log, error = self.args
-        return f"{type(error).__name__}: {' '.join(str(error).split())} (traceback in {log})"
+        where = f"traceback in {log}" if log else "its traceback could not be written"
+        return f"{type(error).__name__}: {' '.join(str(error).split())} ({where})"
 
 
 def report_errors(command: Callable[[], int | None], mendable: tuple[type[Exception], ...] = MENDABLE) -> int:
     """Run a command and give its exit code. Errors that a user can mend are one line on stderr."""
+    process.started()
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()
+        return code
     except _Inside as error:
         _say(f"error: {error}")
         return error.code
@@ -109,7 +113,7 @@ def report_errors(command: Callable[[], int | None], mendable: tuple[type[Except
         _say(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        _say("stopped; the same command goes on")
+        _say(process.STOPPED)
         return 130
 
 
@@ -119,9 +123,12 @@ def _say(message: str) -> None:
     print(message if rank == "0" else message.replace("error:", f"error on rank {rank}:", 1), file=sys.stderr)
 
 
-def _write_traceback(run_dir: Path) -> Path:
-    """Add the traceback of the error at hand to run_dir/error.log, which all ranks share."""
+def _write_traceback(run_dir: Path) -> Path | None:
+    """Add the traceback of the error at hand to run_dir/error.log, which all ranks share; None if the disk is full."""
     path = run_dir / "error.log"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}, rank {ranks.rank()}\n{traceback.format_exc()}\n")
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}, rank {ranks.rank()}\n{traceback.format_exc()}\n")
+    except OSError:
+        return None
     return path

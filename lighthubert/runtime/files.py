@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,21 +18,24 @@ from lighthubert.runtime.errors import StateError, UserError
 
 # Reader processes of a killed run keep its lock until they notice, after up to 5 seconds.
 LOCK_SECONDS = 10.0
+_parts = itertools.count()  # threads may write one file
+_umask_lock = threading.Lock()
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A file to write in place of `path`. It takes that name when the block ends well, and is deleted if not.
 
-    Readers see the old file or the new one, also after a power cut.
+    Readers see the old file or the new one, also after a power cut. OSErrors (a full disk) name the file.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{next(_parts)}.part")
     try:
-        yield part
-        part.chmod(0o666 & ~_umask())  # some libraries make files for their owner alone
-        _to_disk(part)
-        part.replace(path)
+        with naming(path, part):
+            yield part
+            part.chmod(0o666 & ~_umask())  # some libraries make files for their owner alone
+            _to_disk(part)
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     if os.name == "posix":
@@ -73,6 +79,18 @@ def read_text(path: str | Path, error: type[UserError], most: int | None = None)
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not UTF-8 text ({problem.reason} at byte {problem.start})") from None
+
+
+@contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """An OSError that names no file, or `part`, names this one, also where a library has made another error of it."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch.save's
+        if not isinstance(cause, OSError) or cause.filename not in (None, str(part), part):
+            raise
+        raise OSError(cause.errno or errno.EIO, cause.strerror or str(cause), str(path)) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -128,8 +146,9 @@ def locked(run_dir: Path, seconds: float | None = None) -> Iterator[None]:
 
 
 def _umask() -> int:
-    umask = os.umask(0)  # there is no way to ask but to set it
-    os.umask(umask)
+    with _umask_lock:
+        umask = os.umask(0)  # there is no way to ask but to set it
+        os.umask(umask)
     return umask
 
 

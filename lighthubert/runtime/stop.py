@@ -1,10 +1,11 @@
-"""SIGTERM and Ctrl-C ask the run to finish its step, save and leave; a second Ctrl-C leaves at once."""
+"""SIGTERM, SIGHUP and Ctrl-C ask the run to finish its step, save and leave; a second Ctrl-C leaves at once."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -15,7 +16,7 @@ class StopRequest:
     Handlers can only be set in the main thread: elsewhere the block changes nothing.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
     def __init__(self) -> None:
         self.signal = ""
@@ -23,7 +24,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
+            nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            numbers = [number for number in self.SIGNALS if not (nohup and number == signal.SIGHUP)]
+            self._before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -34,4 +37,6 @@ class StopRequest:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = self.signal or signal.Signals(number).name
-        os.write(2, f"\n{self.signal}: finishing the step, then saving; a second Ctrl-C leaves at once\n".encode())
+        text = f"\n{self.signal}: finishing the step, then saving; a second Ctrl-C leaves at once\n"
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, text.encode())

@@ -11,6 +11,8 @@ import torch
 from lighthubert.runtime.errors import StateError
 from lighthubert.runtime.files import file_sha256, replacing, write_text
 
+PARTS = {"model", "optimizer", "scaler", "reader", "progress", "recipe"}  # of the content
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,9 +36,9 @@ class Checkpoints:
                 path.unlink()
         paths = sorted(self.folder.glob("step_*.pt"), reverse=True)
         for path in paths:
-            if _is_whole(path):
+            if not (problem := _problem(path)):
                 return path
-            logger.warning("%s does not match its checksum: using the checkpoint before it", path)
+            logger.warning("%s %s: using the checkpoint before it", path, problem)
             path.rename(path.with_name(path.name + ".damaged"))
         if paths:
             raise StateError(f"{self.folder}: every checkpoint is damaged; an empty run_dir starts anew")
@@ -57,16 +59,23 @@ class Checkpoints:
     @staticmethod
     def load(path: Path) -> dict[str, Any]:
         """A checkpoint's content on the CPU: tensors, numbers, strings, lists and dicts, nothing that runs code."""
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return state
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.pt"
 
 
-def _is_whole(path: Path) -> bool:
+def _problem(path: Path) -> str:
+    """Why a checkpoint cannot be used, if so."""
     checksum = _checksum_path(path)
-    return checksum.exists() and checksum.read_text(encoding="utf-8").split()[:1] == [file_sha256(path)]
+    if not checksum.exists() or checksum.read_bytes().split()[:1] != [file_sha256(path).encode()]:
+        return "does not match its checksum"
+    try:
+        state = Checkpoints.load(path)
+    except Exception as error:  # noqa: BLE001  whatever torch has to say of a file that is not ours
+        return f"cannot be loaded ({type(error).__name__})"
+    return "" if isinstance(state, dict) and PARTS <= state.keys() else "holds no run"
 
 
 def _checksum_path(path: Path) -> Path:

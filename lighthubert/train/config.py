@@ -17,6 +17,7 @@ def _shares(phases: tuple[float, ...]) -> bool:
 ABOVE_0 = Rule("must be above 0", lambda x: 0 < x < float("inf"))
 SHARES = Rule("must be three shares that add up to 1", _shares)
 TWO = Rule("must be two numbers in [0, 1)", lambda x: len(x) == 2 and all(0 <= b < 1 for b in x))
+BAD_STEPS = Rule("must be from 1 to 100", lambda x: 1 <= x <= 100)
 # A run may go on with other values of these: they change nothing that is learnt.
 FREE_KEYS = {f"train.{key}" for key in ("save_every", "keep_last", "eval_every", "log_every", "max_bad_steps")}
 
@@ -58,8 +59,9 @@ class TrainConfig(Checked):
     """Steps between two measurements on the held-out clips."""
     log_every: Count = 50
     """Steps that a point of the curves in TensorBoard is the mean of."""
-    max_bad_steps: Count = 25
-    """So many steps in a row whose loss or gradient is not finite stop the run; each of them is skipped."""
+    max_bad_steps: Annotated[int, BAD_STEPS] = 25
+    """So many steps in a row whose loss or gradient is not finite stop the run, or all of a shorter one; each of them
+    is skipped."""
     checkpoint_layers: bool = False
     """Recompute each layer in the backward pass instead of keeping its activations: less memory, more time."""
 

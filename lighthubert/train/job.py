@@ -15,7 +15,7 @@ from torch import Tensor
 from lighthubert.data import SAMPLE_RATE, Batch, Reader
 from lighthubert.models import recompute_layers
 from lighthubert.runtime import ranks
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import StateError, UserError
 from lighthubert.runtime.fingerprint import fingerprint, require_same
 from lighthubert.runtime.sums import Sums
 from lighthubert.train import optim
@@ -70,11 +70,14 @@ class Job:
         if path is not None:
             saved = self.checkpoints.load(path)
             require_same(self.run_dir, saved["recipe"], self.recipe)
-            self.objective.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.scaler.load_state_dict(saved["scaler"])
-            self.reader.load_state_dict(saved["reader"])
-            self.progress = Progress(**saved["progress"])
+            try:
+                self.objective.model.load_state_dict(saved["model"])
+                self.optimizer.load_state_dict(saved["optimizer"])
+                self.scaler.load_state_dict(saved["scaler"])
+                self.reader.load_state_dict(saved["reader"])
+                self.progress = Progress(**saved["progress"])
+            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+                raise StateError(f"{path}: does not fit this run: {error}") from error
             if ranks.rank() == 0 and self.progress.step < self.config.steps:
                 print(f"{self.run_dir}: goes on after step {self.progress.step} of {self.config.steps}")
         write_evals(self.run_dir, self.progress.evals)
@@ -127,14 +130,15 @@ class Job:
         return total, sums
 
     def advance(self, audio_seconds: float, problem: str) -> None:
-        """Count a step; `problem`: why it was skipped. Raises TrainingError after max_bad_steps of them in a row."""
+        """Count a step; `problem`: why it was skipped. Raises TrainingError after max_bad_steps of them in a row, or if
+        all of a shorter run were."""
         self.optimizer.zero_grad(set_to_none=True)
         progress = self.progress
         progress.step += 1
         progress.audio_seconds += audio_seconds
         progress.bad_steps += bool(problem)
         progress.bad_in_a_row = progress.bad_in_a_row + 1 if problem else 0
-        if progress.bad_in_a_row >= self.config.max_bad_steps:
+        if progress.bad_in_a_row >= min(self.config.max_bad_steps, self.config.steps):
             raise TrainingError(
                 f"{self.run_dir}: step {progress.step}: {problem}; {progress.bad_in_a_row} bad steps in a row "
                 f"(train.max_bad_steps). A lower lr or a longer warm-up may help; the last checkpoint is untouched"

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from lighthubert.runtime import plots, ranks
-from lighthubert.runtime.files import write_text
+from lighthubert.runtime.files import naming, write_text
 from lighthubert.runtime.progress import ProgressLine
 
 
@@ -41,6 +41,9 @@ class Log:
     texts: Mapping[str, str]
     _window: list[StepRecord] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._folder = self.run_dir / "tensorboard"
+
     def __enter__(self) -> Log:
         self._writer: Any = None
         if ranks.rank() == 0:
@@ -48,7 +51,8 @@ class Log:
 
             # What a killed run had logged after its last checkpoint is hidden: those steps come again.
             purge = self.step + 1 if self.step else 0
-            self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=purge)
+            with naming(self._folder):
+                self._writer = SummaryWriter(str(self._folder), purge_step=purge)
             self._line = ProgressLine(self.step, self.steps)
             for name, text in self.texts.items():
                 self._writer.add_text(name, text, self.step)
@@ -56,8 +60,9 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
-            self._writer.close()
             self._line.close()
+            with naming(self._folder):
+                self._writer.close()
 
     def add(self, record: StepRecord) -> None:
         """Keep a step for the next `write`."""
@@ -85,14 +90,18 @@ class Log:
             "data/skipped_files": len(set().union(*(files for _, files in shares))),
         }
         step = window[-1].step
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
+        with naming(self._folder):
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, step)
         values = " ".join(f"{key.removeprefix('loss/')} {value:.4f}" for key, value in losses.items())
-        self._line.update(step, f"{values}  lr {window[-1].rate:.2e}  {audio / seconds:.0f} audio s/s")
+        bad = f"  {bad_steps} steps skipped" if bad_steps else ""
+        self._line.update(step, f"{values}  lr {window[-1].rate:.2e}  {audio / seconds:.0f} audio s/s{bad}")
 
     def evaluation(self, entry: Mapping[str, Any], figures: Mapping[str, plots.Figure]) -> None:
         """Write one evaluation: an entry of evals.jsonl."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        with naming(self._folder):
             for name, value in entry["values"].items():
                 self._writer.add_scalar(f"eval/{name}", math.nan if value is None else value, entry["step"])
             for name, figure in figures.items():
@@ -101,7 +110,8 @@ class Log:
     def flush(self) -> None:
         """Bring all that was logged to disk: called before a checkpoint, which then never knows more than the log."""
         if self._writer is not None:
-            self._writer.flush()
+            with naming(self._folder):
+                self._writer.flush()
 
 
 def write_evals(run_dir: Path, evals: Sequence[Mapping[str, Any]]) -> None:

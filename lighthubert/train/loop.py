@@ -39,7 +39,7 @@ def run_training(objective: Objective, reader: Reader, config: TrainConfig, *, r
                  recipe: Mapping[str, Any] | None = None) -> Result:  # fmt: skip
     """Train for config.steps steps; the same call on the same run_dir goes on where the last checkpoint is.
 
-    recipe: what else must stay the same for that, nested values under their keys. SIGTERM and Ctrl-C finish the step,
+    recipe: what else must stay the same for that, nested values under their keys. SIGTERM, SIGHUP and Ctrl-C finish it,
     save and return (`finished` is then False, and the process is free to end with code 0: nothing is lost, and the
     next call goes on); a second Ctrl-C raises KeyboardInterrupt at once. torchrun passes signals on, waits 30 s, and
     ends with a traceback of its own. All ranks call this with the same arguments but for the reader's rank, and share
@@ -59,7 +59,8 @@ def run_training(objective: Objective, reader: Reader, config: TrainConfig, *, r
     finished = step >= config.steps
     if ranks.rank() == 0:
         if finished:
-            print(f"{run_dir}: finished, {'all' if step > start else 'nothing to do: all'} {step} steps are done")
+            bad = f"; {job.progress.bad_steps} of them were skipped" if job.progress.bad_steps else ""
+            print(f"{run_dir}: finished, {'all' if step > start else 'nothing to do: all'} {step} steps are done{bad}")
         else:
             by = stop.signal or "a signal to another rank"
             print(f"{run_dir}: stopped by {by} after step {step} of {config.steps}; the same command resumes")
