@@ -52,10 +52,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A batch and the files it lost, with the reasons."""
+    """A batch and the files it lost, one for each row, with the reasons."""
 
     batch: Batch
-    bad: dict[str, str]
+    bad: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Loader(Dataset[Loaded]):
 
     def __getitem__(self, planned: PlannedBatch) -> Loaded:
         """Read a batch; clips that cannot be used are left out and named."""
-        clips, rows, starts, bad = [], [], [], {}
+        clips, rows, starts, bad = [], [], [], []
         for row, start in zip(planned.rows, planned.starts, strict=True):
             try:
                 clip = self.read(row)
             except AudioError as error:
-                bad[self.manifest.files[row]] = error.reason
+                bad.append((self.manifest.files[row], error.reason))
                 continue
             clips.append(clip[start : start + self.config.max_clip_samples])
             rows.append(row)
@@ -108,7 +108,7 @@ class Tally:
 
     def add(self, loaded: Loaded) -> None:
         """Count a delivered batch; raises BadDataError where the share of bad clips is too large."""
-        for file, reason in loaded.bad.items():
+        for file, reason in loaded.bad:
             if file not in self.skipped:
                 logger.warning("skipped %s: %s", os.path.join(self.manifest.root, file), reason)
             self.skipped[file] = reason

@@ -40,7 +40,7 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     assert (manifest.files, manifest.samples.tolist()) == (["ä.wav", "b"], [5, 7])
     assert manifest.columns == {"speaker": ['"q', ""]}
     assert os.listdir(tmp_path / "new") == ["m.tsv"]
-    with pytest.raises(ManifestError, match=r"'a\\tb' holds a tab or a line break"):
+    with pytest.raises(ManifestError, match=r"'a\\tb' holds a tab, a line break or no UTF-8"):
         write_manifest(tmp_path / "m.tsv", ["path"], [{"path": "a\tb"}])
     assert not (tmp_path / "m.tsv").exists()
 
@@ -100,6 +100,36 @@ def test_missing_and_binary_manifests(tmp_path: Path) -> None:
     (tmp_path / "m.tsv").write_bytes(b"path\tsamples\n\xff\xfe\t1\n")
     with pytest.raises(ManifestError, match=r"/m\.tsv: not UTF-8 text \(invalid start byte at byte 13\)$"):
         Manifest.read(tmp_path / "m.tsv")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/dev/zero", "not a regular file"),
+        ("a" * 5000, "File name too long"),
+        ("a\0b", "embedded null byte"),
+        ("a\ud800", "surrogates not allowed"),
+    ],
+)
+def test_what_no_manifest_can_be(name: str, reason: str) -> None:
+    with pytest.raises(ManifestError, match=reason) as caught:
+        Manifest.read(name)
+    assert len(str(caught.value)) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (f"path\tsamples\na\t{'9' * 5000}\n", "line 2: samples must be a whole number above 0"),
+        ("a" * 300 + "\nx\t1\n", "line 1: no header with path and samples, and no folder"),
+        ("a\0b\nx\t1\n", "line 1: no header with path and samples, and no folder"),
+    ],
+)
+def test_values_out_of_all_bounds(tmp_path: Path, text: str, rule: str) -> None:
+    (tmp_path / "m.tsv").write_text(text)
+    with pytest.raises(ManifestError, match=rule) as caught:
+        Manifest.read(tmp_path / "m.tsv")
+    assert len(str(caught.value)) <= 1000
 
 
 def test_a_long_list_of_problems_is_cut(tmp_path: Path) -> None:
