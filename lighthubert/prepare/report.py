@@ -60,9 +60,15 @@ def write_measured(path: Path, files: Sequence[Path], measure: Callable[[Path], 
 
     nothing: the PrepareError that it raises where none can be.
     """
+
+    def measured(file: Path) -> int:
+        if not fits(listed_path(file, path)):
+            raise AudioError(file, "a manifest cannot hold this name: not UTF-8, a tab or a line break")
+        return measure(file)
+
     rows = [
         {"path": listed_path(file, path), "samples": samples, **columns(file)}
-        for file, samples in each(files, measure, str, jobs, title)
+        for file, samples in each(files, measured, str, jobs, title)
     ]
     if not rows:
         raise PrepareError(nothing)
