@@ -27,8 +27,6 @@ def each(
     """Do `work` on every item in `jobs` threads, in order; items that raise AudioError are named and left out."""
 
     def attempt(item: Item) -> Result | AudioError:
-        if not fits(str(name(item))):
-            return AudioError(str(name(item)), "a manifest cannot hold this name: not UTF-8, a tab or a line break")
         try:
             return work(item)
         except AudioError as error:

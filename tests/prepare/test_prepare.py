@@ -397,7 +397,8 @@ def test_nothing_to_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for arguments, message in [
         (["folder", str(tmp_path / "none"), *out], f"{tmp_path}/none: no such folder"),
         (["folder", empty, *out],
-         f"{empty}: no audio file in it (.aif, .aifc, .aiff, .au, .caf, .flac, .mp3, .oga, .ogg, .opus, .sph, .w64, .wav)"),
+         f"{empty}: no audio file in it (.aif, .aifc, .aiff, .au, .caf, .flac, .mp3, .oga, .ogg, .opus, .sph, .w64, "
+         ".wav)"),
         (["folder", str(tmp_path / "bad"), *out], f"{tmp_path}/bad: none of its 1 audio files can be read"),
         (["librispeech", empty, *out],
          f"{empty}: no SUBSET/SPEAKER/CHAPTER/*.trans.txt in it, so this is not LibriSpeech"),
