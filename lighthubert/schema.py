@@ -15,7 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
-DEEPEST, MOST_VALUES = 50, 10**6  # of values that a file holds
+DEEPEST, MOST_VALUES = 50, 200_000  # of values that a file holds
 UNIONS = (types.UnionType, typing.Union)  # X | None, and the same with a rule
 
 

@@ -80,7 +80,7 @@ def _split_heads(where: str, settings: dict[str, Any]) -> None:
     embed_dim, num_heads = settings.pop("embed_dim"), settings.pop("num_heads")
     if embed_dim % num_heads:
         raise CheckpointError(f"{where}: a width of {embed_dim} cannot be split into {num_heads} heads")
-    settings["head_dim"] = embed_dim // num_heads
+    settings |= {"head_dim": embed_dim // num_heads, "width": embed_dim}
 
 
 def from_hugging_face(
@@ -152,7 +152,10 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
 
 def _settings(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the model and of the task: sections of "cfg", or, from older versions, both in "args"."""
-    cfg, args = plain(checkpoint.get("cfg")), plain(checkpoint.get("args"))
+    try:
+        cfg, args = plain(checkpoint.get("cfg")), plain(checkpoint.get("args"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: settings: {error}") from None
     if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
         return cfg["model"], cfg["task"] if isinstance(cfg.get("task"), dict) else {}
     if isinstance(args, dict):
@@ -164,7 +167,7 @@ def _strides(where: str, layers: str) -> tuple[int, ...]:
     """Strides out of "[(channels, kernel, stride)] * n + ..."; the string is Python in fairseq, and not run here."""
     compact = re.sub(r"\s", "", layers)
     term = r"\[\(\d+,\d+,(\d{1,2})\)\](?:\*(\d{1,2}))?"
-    if not re.fullmatch(rf"{term}(?:\+{term})*", compact):
+    if len(compact) > 1000 or not re.fullmatch(rf"{term}(?:\+{term})*", compact):
         raise CheckpointError(f"{where}: conv_feature_layers: expected terms like [(512,3,2)] * 4, got {layers!r}")
     return tuple(int(stride) for stride, times in re.findall(term, compact) for _ in range(int(times or 1)))
 

@@ -50,25 +50,26 @@ def open_regular(path: str | Path, error: type[UserError], most: int | None = No
     have, a pipe, device or folder, more than `most` bytes, an error of the disk, a file that changes while it is read.
     """
     try:
-        # Without O_NONBLOCK, to open a pipe waits for its writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  closed below
     except (OSError, ValueError) as problem:  # ValueError: a name with a NUL, or no Unicode text
         raise error(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
-    try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise error(f"{path}: not a regular file")
-        if most is not None and before.st_size > most:
-            raise error(f"{path}: {before.st_size:,} bytes; such a file has {most:,} at most")
-        with open(descriptor, "rb", closefd=False) as file:
+    with file:
+        try:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise error(f"{path}: not a regular file")
+            if most is not None and before.st_size > most:
+                raise error(f"{path}: {before.st_size:,} bytes; such a file has {most:,} at most")
             yield file
-        after = os.fstat(descriptor)
+            after = os.fstat(file.fileno())
+        except OSError as problem:
+            raise error(f"{path}: {problem.strerror or problem}") from None
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise error(f"{path}: was written to while it was read")
-    except OSError as problem:
-        raise error(f"{path}: {problem.strerror or problem}") from None
-    finally:
-        os.close(descriptor)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # else to open a pipe waits for its writer
 
 
 def read_text(path: str | Path, error: type[UserError], most: int | None = None) -> str:

@@ -74,7 +74,7 @@ KNOWN_TRAIN = (
 CASES: dict[str, tuple[str, str]] = {  # arguments: the whole message
     # recipe files
     "nowhere.yaml": ("nowhere.yaml: No such file or directory", ""),
-    "folder": ("folder: not a regular file", ""),
+    "folder": ("folder: Is a directory", ""),
     "bad.yaml": ("bad.yaml: cannot be read as YAML: while parsing a flow sequence ", ', line 2, column 1'),
     "list.yaml": ("list.yaml: expected keys and values, got list", ""),
     "gan.yaml": ("gan.yaml: objective: must be one of distill, units, got 'gan'", ""),

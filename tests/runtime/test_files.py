@@ -106,7 +106,7 @@ def content(path: Path, most: int | None, meanwhile: Callable[[], object] = lamb
     [
         ("pipe", "not a regular file"),
         ("/dev/zero", "not a regular file"),
-        (".", "not a regular file"),
+        (".", "Is a directory"),
         ("gone", "No such file or directory"),
         ("a" * 300, "File name too long"),
         ("a/" * 2500, "File name too long"),
