@@ -33,7 +33,7 @@ DOORS = {  # where anything else is imported; what is not here is imported nowhe
     "safetensors": {"checkpoint"},
     "fairseq2": {"data"},
     "soundfile": {"data"},
-    "torchaudio": {"data", "checkpoint", "superb", "tasks/decoding"},
+    "torchaudio": {"data", "checkpoint", "superb"},
     "jiwer": {"tasks/decoding"},
     "tokenizers": {"tasks/vocabulary"},
     "sklearn": {"objectives/units", "probes/classify", "search/predict"},

@@ -186,3 +186,5 @@ def eval_batches(
         tally.add_others()
     if tally.num_bad == tally.num_clips:
         raise BadDataError(f"{manifest.path}: none of its {len(manifest)} clips can be used")
+    if tally.num_bad and rank == 0:
+        logger.warning("%s: %d of %d clips left out", manifest.path, tally.num_bad, tally.num_clips)
