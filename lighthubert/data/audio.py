@@ -95,7 +95,12 @@ def decode_soundfile(source: str | BinaryIO) -> tuple[Tensor, int]:
             raise ValueError("files of different rates or channels, joined")
         return torch.cat([samples for samples, _ in decoded]), decoded[0][1]
     except UNDECODABLE as error:
-        raise AudioError(str(source), f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
+        raise AudioError(str(source), f"cannot be decoded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Without the path: libsndfile's words, those of the system, or the error's own."""
+    return getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
 
 
 def split_joined(content: bytes) -> list[bytes]:
@@ -130,7 +135,7 @@ def read_length(path: str | os.PathLike[str]) -> int:
     try:
         info = soundfile.info(os.fspath(path))
     except UNDECODABLE as error:
-        raise AudioError(path, f"cannot be opened: {getattr(error, 'error_string', error)}") from error
+        raise AudioError(path, f"cannot be opened: {_reason(error)}") from error
     if info.frames == UNKNOWN:
         return len(load_audio(path))
     return -(-int(info.frames) * SAMPLE_RATE // int(info.samplerate))  # rounded up, as by to_mono_16k
