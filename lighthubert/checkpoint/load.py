@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as parse
 from torch import Tensor
 
 from lighthubert.checkpoint.errors import CheckpointError
@@ -19,12 +16,12 @@ from lighthubert.checkpoint.keys import LAYOUTS
 from lighthubert.checkpoint.loaded import Loaded
 from lighthubert.checkpoint.native import KEY, parse_native
 from lighthubert.checkpoint.pickles import LEGACY, ZIP, read_pickle
+from lighthubert.checkpoint.tensors import MOST_JSON, read_safetensors
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
 from lighthubert.runtime.files import open_regular, read_text
 from lighthubert.schema import from_json
 
-MOST_JSON = 2**22  # bytes of a header or of settings
 BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
@@ -58,7 +55,7 @@ def _read_file(path: Path) -> tuple[Hubert | Supernet, dict[str, Any] | None, di
         if start.startswith((ZIP, LEGACY)):
             content = read_pickle(file)
         elif start[8:9] == b"{":
-            content, metadata = _parse_safetensors(path, file.read())
+            content, metadata = read_safetensors(file)
             if KEY in metadata:
                 return parse_native(path, content, metadata[KEY])
         else:
@@ -132,14 +129,14 @@ def _read_folder(folder: Path) -> Hubert:
 def _read_weights(folder: Path) -> dict[str, Any]:
     index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if whole.is_file():
-        return _read_safetensors(whole)[0]
+        return _read_shard(whole)
     if index.is_file():
         shards = _read_json(index).get("weight_map")
         if not isinstance(shards, dict):
             raise CheckpointError(f"{index}: weight_map: expected names of shards, got {shards!r}")
         state: dict[str, Any] = {}
         for name in sorted({Path(str(shard)).name for shard in shards.values()}):
-            state |= _read_safetensors(folder / name)[0]
+            state |= _read_shard(folder / name)
         return state
     if (pickle := folder / "pytorch_model.bin").is_file():
         with open_regular(pickle, CheckpointError) as file:
@@ -158,19 +155,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_shard(path: Path) -> dict[str, Any]:
     with open_regular(path, CheckpointError) as file:
-        return _parse_safetensors(path, file.read())
-
-
-def _parse_safetensors(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """Tensors and metadata of a file that was read, not mapped: who writes into a mapped file ends its readers.
-
-    Raises CheckpointError for broken files."""
-    size = int.from_bytes(content[:8], "little")
-    if size > MOST_JSON:
-        raise CheckpointError(f"{path}: a header of {size:,} bytes; that of a net has {MOST_JSON:,} at most")
-    try:
-        return parse(content), json.loads(content[8 : 8 + size]).get("__metadata__") or {}
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from None
+        return read_safetensors(file)[0]
