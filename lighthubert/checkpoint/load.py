@@ -25,13 +25,14 @@ from lighthubert.schema import from_json
 BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
-def read(name: str | Path) -> Loaded:
+def read(name: str | Path, told: Mapping[str, Any] | None = None) -> Loaded:
     """What a file or folder holds, its net in fp32, for evaluation; each file is read once.
 
     Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
     HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
     Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
-    it downloads. Raises CheckpointError that names the file and lists every key that does not fit.
+    it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`).
+    Raises CheckpointError that names the file and lists every key that does not fit.
     """
     try:
         if os.path.isdir(name):
@@ -40,14 +41,16 @@ def read(name: str | Path) -> Loaded:
             if str(name) in BUNDLES:
                 return Loaded(str(name), _read_bundle(str(name)))
             raise CheckpointError(f"{name}: no such file or folder")
-        return Loaded(str(name), *_read_file(Path(name)))
+        return Loaded(str(name), *_read_file(Path(name), told))
     except CheckpointError:
         raise
     except Exception as error:  # a stranger's file fails in any way; whatever it is, say whose fault
         raise CheckpointError(f"{name}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _read_file(path: Path) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, Tensor]]:
+def _read_file(
+    path: Path, told: Mapping[str, Any] | None
+) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, Tensor]]:
     """The net, what it was fine-tuned for, and the tensors of the head that does it."""
     with open_regular(path, CheckpointError) as file:
         start = file.read(32)
@@ -61,12 +64,12 @@ def _read_file(path: Path) -> tuple[Hubert | Supernet, dict[str, Any] | None, di
         else:
             raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
     whole = isinstance(content, dict) and isinstance(content.get("model"), dict)
-    return _net_of_state(path, content if whole else {"model": content}), None, {}
+    return _net_of_state(path, content if whole else {"model": content}, told), None, {}
 
 
-def load(name: str | Path) -> Hubert | Supernet:
+def load(name: str | Path, told: Mapping[str, Any] | None = None) -> Hubert | Supernet:
     """The net or supernet of a file or folder, or of a bundle of torchaudio: that of `read`, with its errors."""
-    return read(name).net
+    return read(name, told).net
 
 
 def _read_bundle(name: str) -> Hubert:
@@ -83,7 +86,7 @@ def _read_bundle(name: str) -> Hubert:
     return from_torchaudio(name, module.state_dict())
 
 
-def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
+def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, Any] | None) -> Hubert | Supernet:
     """The net of a state dict (under "model", perhaps with settings beside it) in whichever layout knows its keys."""
     state = _state_dict(path, checkpoint["model"], ", alone or under 'model'")
     known = {
@@ -98,7 +101,7 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Superne
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    return from_torchaudio(path, state) if best == "torchaudio" else from_fairseq(path, checkpoint)
+    return from_torchaudio(path, state, told) if best == "torchaudio" else from_fairseq(path, checkpoint)
 
 
 def _state_dict(path: Path, content: Any, where: str = "") -> dict[str, Any]:
