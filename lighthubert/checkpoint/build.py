@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.keys import Weights
@@ -142,11 +142,13 @@ def _check(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
 @torch.no_grad()
 def _fill(net: Net, weights: Weights) -> Net:
     """Put every tensor in its place, as fp32 with its own storage; the net, for evaluation."""
-    state = {
-        name: weights.tensors[name.removeprefix("hubert.")].to(
-            torch.float32, copy=True, memory_format=torch.contiguous_format
-        )
-        for name, _ in net.named_parameters()
-    }
+    holders = Counter(tensor.untyped_storage().data_ptr() for tensor in weights.tensors.values())
+
+    def own(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        alone = holders[storage.data_ptr()] == 1 and storage.nbytes() == tensor.numel() * tensor.element_size()
+        return tensor.detach().to(torch.float32, copy=not alone, memory_format=torch.contiguous_format)
+
+    state = {name: own(weights.tensors[name.removeprefix("hubert.")]) for name, _ in net.named_parameters()}
     net.load_state_dict(state, assign=True)
     return net.eval()

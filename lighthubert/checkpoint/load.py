@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as parse
 from torch import Tensor
 
 from lighthubert.checkpoint.errors import CheckpointError
@@ -19,22 +16,23 @@ from lighthubert.checkpoint.keys import LAYOUTS
 from lighthubert.checkpoint.loaded import Loaded
 from lighthubert.checkpoint.native import KEY, parse_native
 from lighthubert.checkpoint.pickles import LEGACY, ZIP, read_pickle
+from lighthubert.checkpoint.tensors import MOST_JSON, read_safetensors
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
 from lighthubert.runtime.files import open_regular, read_text
 from lighthubert.schema import from_json
 
-MOST_JSON = 2**22  # bytes of a header or of settings
 BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
-def read(name: str | Path) -> Loaded:
+def read(name: str | Path, told: Mapping[str, Any] | None = None) -> Loaded:
     """What a file or folder holds, its net in fp32, for evaluation; each file is read once.
 
     Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
     HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
     Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
-    it downloads. Raises CheckpointError that names the file and lists every key that does not fit.
+    it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`).
+    Raises CheckpointError that names the file and lists every key that does not fit.
     """
     try:
         if os.path.isdir(name):
@@ -43,14 +41,16 @@ def read(name: str | Path) -> Loaded:
             if str(name) in BUNDLES:
                 return Loaded(str(name), _read_bundle(str(name)))
             raise CheckpointError(f"{name}: no such file or folder")
-        return Loaded(str(name), *_read_file(Path(name)))
+        return Loaded(str(name), *_read_file(Path(name), told))
     except CheckpointError:
         raise
     except Exception as error:  # a stranger's file fails in any way; whatever it is, say whose fault
         raise CheckpointError(f"{name}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _read_file(path: Path) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, Tensor]]:
+def _read_file(
+    path: Path, told: Mapping[str, Any] | None
+) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, Tensor]]:
     """The net, what it was fine-tuned for, and the tensors of the head that does it."""
     with open_regular(path, CheckpointError) as file:
         start = file.read(32)
@@ -58,18 +58,18 @@ def _read_file(path: Path) -> tuple[Hubert | Supernet, dict[str, Any] | None, di
         if start.startswith((ZIP, LEGACY)):
             content = read_pickle(file)
         elif start[8:9] == b"{":
-            content, metadata = _parse_safetensors(path, file.read())
+            content, metadata = read_safetensors(file)
             if KEY in metadata:
                 return parse_native(path, content, metadata[KEY])
         else:
             raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
     whole = isinstance(content, dict) and isinstance(content.get("model"), dict)
-    return _net_of_state(path, content if whole else {"model": content}), None, {}
+    return _net_of_state(path, content if whole else {"model": content}, told), None, {}
 
 
-def load(name: str | Path) -> Hubert | Supernet:
+def load(name: str | Path, told: Mapping[str, Any] | None = None) -> Hubert | Supernet:
     """The net or supernet of a file or folder, or of a bundle of torchaudio: that of `read`, with its errors."""
-    return read(name).net
+    return read(name, told).net
 
 
 def _read_bundle(name: str) -> Hubert:
@@ -86,7 +86,7 @@ def _read_bundle(name: str) -> Hubert:
     return from_torchaudio(name, module.state_dict())
 
 
-def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
+def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, Any] | None) -> Hubert | Supernet:
     """The net of a state dict (under "model", perhaps with settings beside it) in whichever layout knows its keys."""
     state = _state_dict(path, checkpoint["model"], ", alone or under 'model'")
     known = {
@@ -101,7 +101,7 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Superne
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    return from_torchaudio(path, state) if best == "torchaudio" else from_fairseq(path, checkpoint)
+    return from_torchaudio(path, state, told) if best == "torchaudio" else from_fairseq(path, checkpoint)
 
 
 def _state_dict(path: Path, content: Any, where: str = "") -> dict[str, Any]:
@@ -132,14 +132,14 @@ def _read_folder(folder: Path) -> Hubert:
 def _read_weights(folder: Path) -> dict[str, Any]:
     index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if whole.is_file():
-        return _read_safetensors(whole)[0]
+        return _read_shard(whole)
     if index.is_file():
         shards = _read_json(index).get("weight_map")
         if not isinstance(shards, dict):
             raise CheckpointError(f"{index}: weight_map: expected names of shards, got {shards!r}")
         state: dict[str, Any] = {}
         for name in sorted({Path(str(shard)).name for shard in shards.values()}):
-            state |= _read_safetensors(folder / name)[0]
+            state |= _read_shard(folder / name)
         return state
     if (pickle := folder / "pytorch_model.bin").is_file():
         with open_regular(pickle, CheckpointError) as file:
@@ -158,19 +158,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_shard(path: Path) -> dict[str, Any]:
     with open_regular(path, CheckpointError) as file:
-        return _parse_safetensors(path, file.read())
-
-
-def _parse_safetensors(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """Tensors and metadata of a file that was read, not mapped: who writes into a mapped file ends its readers.
-
-    Raises CheckpointError for broken files."""
-    size = int.from_bytes(content[:8], "little")
-    if size > MOST_JSON:
-        raise CheckpointError(f"{path}: a header of {size:,} bytes; that of a net has {MOST_JSON:,} at most")
-    try:
-        return parse(content), json.loads(content[8 : 8 + size]).get("__metadata__") or {}
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from None
+        return read_safetensors(file)[0]
