@@ -6,6 +6,7 @@ import gzip
 import io
 import math
 import re
+import sys
 import unicodedata
 import zlib
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from lighthubert.runtime.errors import UserError
 from lighthubert.runtime.files import open_regular
 
 LONGEST_LINE = 2**16  # characters; a longer one comes in pieces, which are no n-grams
-MAX_ORDER = 9
+END = "\\end\\"
 
 Words = tuple[str, ...]
 
@@ -57,7 +58,7 @@ def read_arpa(path: str | Path) -> NgramModel:
             file = io.TextIOWrapper(gzip.GzipFile(fileobj=raw) if zipped else raw, encoding="utf-8-sig")
             for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
                 line = line.strip()
-                if line == "\\end\\":
+                if line == END:
                     break
                 if section := re.fullmatch(r"\\(\d)-grams:", line):
                     order = int(section[1])
@@ -72,9 +73,9 @@ def read_arpa(path: str | Path) -> NgramModel:
     model = NgramModel(order, rows)
     if not model.words:
         raise UserError(f"{path}: no \\1-grams of words: not an n-gram model in ARPA format (text)")
-    if line != "\\end\\" or any(found.get(n, 0) != count for n, count in stated.items()):
-        wanted = ", ".join(f"{found.get(n, 0)} of {count} {n}-grams" for n, count in sorted(stated.items()))
-        raise UserError(f"{path}: damaged: holds {wanted}{'' if line == chr(92) + 'end' + chr(92) else ', and no end'}")
+    if line != END or any(found.get(n, 0) != count for n, count in stated.items()):
+        wanted = [f"{found.get(n, 0)} of {count} {n}-grams" for n, count in sorted(stated.items())]
+        raise UserError(f"{path}: damaged: holds {', '.join(wanted + ['no end'] * (line != END))}")
     return model
 
 
@@ -86,4 +87,4 @@ def _row(line: str, order: int, where: str) -> tuple[Words, tuple[float, float]]
         probability = back_off = math.nan
     if len(fields) not in (order + 1, order + 2) or not (math.isfinite(back_off) and -math.inf < probability <= 0):
         raise UserError(f"{where}: expected log10 of a probability, {order} words and a back-off, got {line[:100]!r}")
-    return tuple(fields[1 : order + 1]), (probability, back_off)
+    return tuple(map(sys.intern, fields[1 : order + 1])), (probability, back_off)
