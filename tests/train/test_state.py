@@ -13,12 +13,13 @@ from lighthubert.runtime import files
 from lighthubert.runtime.errors import StateError
 from lighthubert.runtime.files import locked
 from lighthubert.runtime.fingerprint import fingerprint, require_same
-from lighthubert.train.checkpoints import Checkpoints
+from lighthubert.train.checkpoints import PARTS, Checkpoints
 from lighthubert.train.config import FREE_KEYS
 
 
 def content(step: int) -> dict[str, object]:
-    return {"model": {"w": torch.full((1000,), float(step))}, "progress": {"step": step}}
+    parts: dict[str, object] = {name: {} for name in PARTS}
+    return parts | {"model": {"w": torch.full((1000,), float(step))}, "progress": {"step": step}}
 
 
 def saved(folder: Path, steps: list[int], keep_last: int = 10) -> Checkpoints:
