@@ -18,7 +18,7 @@ from lighthubert.data.audio import SAMPLE_RATE, AudioError, Decoder, decode_clip
 from lighthubert.data.manifest import Manifest
 from lighthubert.data.plan import DataConfig, PlannedBatch
 from lighthubert.runtime import ranks
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import UserError, one_line
 
 MP3_SLACK = 2304  # two MP3 frames at the native rate: decoders count the encoder's padding differently
 MIN_CLIPS_TO_JUDGE = 100  # before this many, one bad file is a large share
@@ -110,7 +110,7 @@ class Tally:
         """Count a delivered batch; raises BadDataError where the share of bad clips is too large."""
         for file, reason in loaded.bad:
             if file not in self.skipped:
-                logger.warning("skipped %s: %s", os.path.join(self.manifest.root, file), reason)
+                logger.warning("%s", one_line(f"skipped {os.path.join(self.manifest.root, file)}: {reason}"))
             self.skipped[file] = reason
         self.num_bad += len(loaded.bad)
         self.num_clips += len(loaded.batch.rows) + len(loaded.bad)

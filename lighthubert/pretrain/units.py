@@ -21,6 +21,7 @@ from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weight
 from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
 from lighthubert.pretrain.recipe import UnitConfig, Units
 from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import one_line
 from lighthubert.runtime.progress import track
 from lighthubert.runtime.sums import Sums
 from lighthubert.train import Objective
@@ -159,5 +160,5 @@ class Features:
                 return mfcc(waveform, self.model)
             return layer_features(self.net, waveform.to(self.device), self.config.layer, self.model)
         except (AudioError, ValueError) as error:
-            logger.warning("no units for %s: %s", manifest.files[row], error)
+            logger.warning("%s", one_line(f"no units for {manifest.files[row]}: {error}"))
             return None
