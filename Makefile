@@ -66,5 +66,5 @@ notebooks: $(STAMP)  ## run docs/notebooks anew, in place
 	$(PY) docs/notebooks/run.py
 
 clean:  ## remove environments, caches and built wheels; runs/ stays
-	rm -rf .venv .venv-latest .venv-oldest .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf .venv .venv-latest .venv-oldest .hypothesis .pytest_cache .mypy_cache .ruff_cache dist
 	find lighthubert tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
 from lighthubert.keys import describe_keys
 from lighthubert.runtime.errors import UserError
-from lighthubert.runtime.files import write_text
-from lighthubert.schema import Problems, hints, parse
+from lighthubert.runtime.files import read_text, write_text
+from lighthubert.schema import DEEPEST, Problems, check_plain, hints, parse
 
 T = TypeVar("T")
+MOST_BYTES, MOST_EVENTS = 2**20, 20_000  # of a file; a value is one event or two
 
 
 class ConfigError(UserError):
@@ -24,21 +26,35 @@ class ConfigError(UserError):
 @contextmanager
 def _named(what: object) -> Iterator[None]:
     """Errors of the libraries in one line behind what was read."""
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
     try:
         yield
-    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError, TypeError) as error:
-        raise ConfigError(f"{what}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # a tag whose text does not fit it fails in any way: `!!bool x` is a KeyError
+        kind = "" if isinstance(error, ValueError) or len(str(error)) > 20 else f"{type(error).__name__} "
+        raise ConfigError(f"{what}: {kind}{' '.join(str(error).split())}") from error
 
 
-def read_yaml(path: str | Path, resolve: bool = True) -> dict[str, Any]:
-    """A YAML or JSON file as plain Python values; interpolations are resolved, unless told otherwise."""
+def _check_events(text: str) -> None:
+    """Raises ValueError for YAML that is small as text only; reading that would take any time and memory."""
+    import yaml  # type: ignore[import-untyped]  # omegaconf's own
+
+    depth = 0
+    for number, event in enumerate(yaml.parse(StringIO(text), Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"*{event.anchor}: aliases are not read; a recipe may say ${{key}}")
+        if depth > DEEPEST or number > MOST_EVENTS:
+            raise ValueError(f"nested more than {DEEPEST} deep, or more than {MOST_EVENTS // 2:,} values")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML or JSON file as plain Python values. Interpolations stay text: a stranger's file may name anything."""
     from omegaconf import OmegaConf
 
+    text = read_text(path, ConfigError, MOST_BYTES)
     with _named(f"{path}: cannot be read as YAML"):
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
+        _check_events(text)
+        values = OmegaConf.to_container(OmegaConf.load(StringIO(text)))
+        check_plain(values)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, got {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
@@ -57,6 +73,7 @@ def read_values(path: str | Path, overrides: list[str]) -> dict[str, Any]:
         if not key or not equals:
             raise ConfigError(f"{text!r}: an override is written key=value")
         with _named(repr(text)):
+            _check_events(value)
             *sections, last = key.split(".")
             section = values
             for name in sections:
@@ -64,6 +81,7 @@ def read_values(path: str | Path, overrides: list[str]) -> dict[str, Any]:
                     section[name] = {}
                 section = section[name]
             plain = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+            check_plain(plain)
             section[last] = plain["value"]  # type: ignore[index, call-overload]
     with _named(path):
         resolved: Any = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
@@ -74,7 +92,7 @@ def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """A recipe's values over those of the file that its `base` names, from its own folder."""
     if path.resolve() in above:
         raise ConfigError(f"{path}: base: goes round in a circle")
-    values = read_yaml(path, resolve=False)
+    values = read_yaml(path)
     base = values.pop("base", None)
     if base is None:
         return values

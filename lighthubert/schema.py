@@ -7,6 +7,7 @@ says what it is.
 from __future__ import annotations
 
 import functools
+import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
+DEEPEST, MOST_VALUES = 50, 200_000  # of values that a file holds
 UNIONS = (types.UnionType, typing.Union)  # X | None, and the same with a rule
 
 
@@ -51,6 +53,38 @@ class Problems(ValueError):
 
     def __str__(self) -> str:
         return (f"{self.name}: " if self.name else "") + "; ".join(self.problems)
+
+
+def check_plain(value: Any) -> None:
+    """Raises ValueError for values of a file that are not plain, or that nobody writes: nested deeper than DEEPEST,
+    more than MOST_VALUES (each as often as it is named), integers of more than 64 bits."""
+    level, count = [value], 0
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for v in level:
+            if isinstance(v, (dict, list, tuple)):
+                count += len(v)
+                below += [*v, *v.values()] if isinstance(v, dict) else v
+            elif type(v) is int and not -(2**63) <= v < 2**63:
+                raise ValueError("holds an integer of more than 64 bits")
+            elif not isinstance(v, (int, float, str, types.NoneType)):
+                raise ValueError(f"holds a {type(v).__name__}; expected lists, mappings, texts and numbers")
+            if count > MOST_VALUES:
+                raise ValueError(f"holds more than {MOST_VALUES:,} values")
+        if not below:
+            return
+        level = below
+    raise ValueError(f"nested more than {DEEPEST} deep")
+
+
+def from_json(text: str) -> Any:
+    """JSON as plain values. Raises ValueError for other text, and as `check_plain`."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested more than {DEEPEST} deep") from None
+    check_plain(value)
+    return value
 
 
 class Checked:

@@ -43,7 +43,7 @@ def step_shares(recipe: Distill, precision: str) -> dict[str, float]:
     teacher = read(recipe.teacher).hubert
     supernet = build_supernet(SearchSpace.load(recipe.space), teacher, "teacher", recipe.target, recipe.seed)
     objective = Distillation(supernet, teacher, recipe, Manifest.read(recipe.valid_manifest))
-    reader = Reader(Manifest.read(recipe.train_manifest), recipe.data, seed=recipe.seed)
+    reader = Reader(Manifest.read(recipe.train_manifest), recipe.data, supernet.config, seed=recipe.seed)
     optimizer = torch.optim.AdamW(supernet.parameters(), lr=1e-4)
     table: list[dict[str, float]] = []
     for step in range(STEPS + WARM):

@@ -33,7 +33,7 @@ DOORS = {  # where anything else is imported; what is not here is imported nowhe
     "safetensors": {"checkpoint"},
     "fairseq2": {"data"},
     "soundfile": {"data"},
-    "torchaudio": {"data", "checkpoint", "superb", "tasks/decoding"},
+    "torchaudio": {"data", "checkpoint", "superb"},
     "jiwer": {"tasks/decoding"},
     "tokenizers": {"tasks/vocabulary"},
     "sklearn": {"objectives/units", "probes/classify", "search/predict"},
@@ -140,7 +140,7 @@ def names_in_test(source: str) -> Iterator[str]:
 
 @functools.cache
 def set_names() -> frozenset[str]:
-    recipes = [name for path in (ROOT / "recipes").rglob("*.yaml") for name in names_in(read_yaml(path, resolve=False))]
+    recipes = [name for path in (ROOT / "recipes").rglob("*.yaml") for name in names_in(read_yaml(path))]
     paths = (ROOT / "tests").rglob("*.py")
     return frozenset([*recipes, *(name for path in paths for name in names_in_test(path.read_text()))])
 

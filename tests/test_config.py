@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from tiny import write_yaml
 
-from lighthubert.config import ConfigError, Recipes, read_values
+from lighthubert.config import ConfigError, Recipes, read_values, read_yaml
 from lighthubert.schema import Checked, Problems, Rule, parse
 
 ODD = Rule("must be odd; 2 is even", lambda x: x % 2)
@@ -65,7 +65,7 @@ def test_a_base_is_resolved_with_the_values_above_it(tmp_path: Path) -> None:
     [
         ("r.yaml", r"r\.yaml: base: goes round in a circle"),
         ("around.yaml", r"r\.yaml: base: goes round in a circle"),
-        ("gone.yaml", r"gone\.yaml: cannot be read as YAML: .*No such file"),
+        ("gone.yaml", r"gone\.yaml: No such file"),
         (["r.yaml"], r"r\.yaml: base: expected text, got \['r.yaml'\]"),
     ],
 )
@@ -112,3 +112,49 @@ def test_problems_pickle() -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301  our own
     assert type(copy) is Problems
     assert (str(copy), copy.problems, copy.name) == (str(error), error.problems, "r.yaml")
+
+
+NESTED = "a: " + "[" * 10**5
+BOMB = "a: &a [1, 1]\n" + "".join(f"{y}: &{y} [*{x}, *{x}]\n" for x, y in zip("abcdefgh", "bcdefghi", strict=True))
+WRONG_YAML = {
+    "a: !!int x": "invalid literal for int",
+    "a: !!bool x": "KeyError 'x'",
+    "a: !!float x": "could not convert",
+    "a: !!timestamp 2001-99-99": "month must be in 1..12",
+    "a: !!timestamp 2001-01-01": "Timestamp|date",
+    "a: !!timestamp x": "AttributeError|NoneType",
+    "a: !!binary x": "base64|bytes",
+    "a: !!python/name:os.system": "could not determine a constructor",
+    f"a: {'1' * 5000}": "4300|64 bits",
+    f"a: {'1' * 400}": "64 bits",
+    NESTED: "nested more than 50 deep",
+    BOMB: "aliases are not read",
+    "a: {b: &b {c: 1}}\nd: {<<: *b}": "aliases are not read",
+    "[" + "1," * 10**5 + "]": "more than 10,000 values",
+    "a: ${": "expecting|mismatched|missing|viable",
+    "\x00": "special characters",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_YAML, ids=range(len(WRONG_YAML)))
+def test_yaml_that_nobody_writes_is_one_line(tmp_path: Path, text: str) -> None:
+    """In a file and, where it is a value, in an override."""
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"r\.yaml: cannot be read as YAML: .*({WRONG_YAML[text]})") as caught:
+        read_yaml(path)
+    assert len(str(caught.value)) <= 1000
+    assert str(caught.value).isprintable()
+    path.write_text("run_dir: x")
+    if text.startswith("a: ") and "\n" not in text:
+        with pytest.raises(ConfigError, match=WRONG_YAML[text]) as caught:
+            read_values(path, [f"b={text[3:]}"])
+        assert len(str(caught.value)) <= 1000
+
+
+def test_the_environment_is_read_by_recipes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "found")
+    path = tmp_path / "r.yaml"
+    path.write_text("a: ${oc.env:SECRET}")
+    assert read_values(path, []) == {"a": "found"}
+    assert read_yaml(path) == {"a": "${oc.env:SECRET}"}

@@ -11,7 +11,7 @@ import torch
 
 import lighthubert as lh
 
-NOT_OURS = {".git", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", "dist", "runs"}
+NOT_OURS = {".git", ".hypothesis", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", "dist", "runs"}
 NOT_OURS |= {".venv", ".venv-latest", ".venv-oldest"}
 # Paths of a private machine, notes that are not in the repository, package hosts. Written so as not to match itself.
 PRIVATE = re.compile(

@@ -26,6 +26,7 @@ Net = TypeVar("Net", bound=nn.Module)
 # Nets. LARGE is what makes any of them one of HuBERT Large's kind: layer norms and biases in the front-end, pre-norm.
 LARGE: dict[str, Any] = {"conv_norm": "layer", "conv_bias": True, "norm_first": True, "normalize_waveform": True}
 STILL: dict[str, Any] = {"dropout": 0.0, "attention_dropout": 0.0}
+HUBERT = HubertConfig()  # above all its frames: 400 samples long, 320 apart
 NET = HubertConfig(conv_channels=(8,) * 7, embed_dim=32, head_dim=8, num_heads=(4, 2, 3), ffn_dim=(48, 40, 24),
                    pos_conv_kernel=16, pos_conv_groups=4)  # fmt: skip
 WHOLE_GROUPS = HubertConfig(conv_channels=(8, 12, 12, 12, 12, 12, 16), embed_dim=48, head_dim=4, num_heads=(6,) * 4,

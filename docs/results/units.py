@@ -24,13 +24,13 @@ FIT_CLIPS = 700
 
 def centred_mfcc(batch: lh.data.Batch) -> list[list[torch.Tensor]]:
     """MFCC as the first iteration clusters them: without their mean over the clip."""
-    return [[mfcc(w[:n]) for w, n in zip(batch.waveform, batch.lengths.tolist(), strict=True)]]
+    return [[mfcc(w[:n], lh.HubertConfig()) for w, n in zip(batch.waveform, batch.lengths.tolist(), strict=True)]]
 
 
 def frames(clips: Manifest, represent: Represent, layer: int) -> tuple[list[torch.Tensor], list[int]]:
     """Features of a layer (T, D) of each clip, and the rows they belong to."""
     found, rows = [], []
-    for batch in eval_batches(clips, BATCH):
+    for batch in eval_batches(clips, BATCH, represent.net):
         found += [f.clone() for f in represent(batch)[layer]]
         rows += batch.rows
     return found, rows
@@ -43,7 +43,8 @@ def score(name: str, represent: Represent, layer: int, num_units: int, train: Ma
         held_out = [i for i, clip in enumerate(probe.clips) if clip.held_out]
         features, rows = frames(probe.manifest.take(held_out), represent, layer)
         units = np.concatenate([assign(f, centres) for f in features])
-        labels = np.concatenate([probe.labels(held_out[r], len(f)) for r, f in zip(rows, features, strict=True)])
+        pairs = zip(rows, features, strict=True)
+        labels = np.concatenate([probe.labels(held_out[r], len(f), represent.net) for r, f in pairs])
         row[probe.name] = mutual_info_score(labels, units) / mutual_info_score(labels, labels)
     write("units", ("features", "layer", "num_units"), row)
     print(row, flush=True)
@@ -60,7 +61,7 @@ def main() -> None:
     train = clips.take(sorted(np.random.default_rng(0).permutation(rows)[:FIT_CLIPS].tolist()))
     nets = {"iteration 1": args.first, "iteration 2": "checkpoints/hubert-mini.safetensors"}
     for num_units in (100, 200):
-        score("MFCC", centred_mfcc, 0, num_units, train, args.corpus)
+        score("MFCC", Represent(centred_mfcc, lh.HubertConfig()), 0, num_units, train, args.corpus)
         for name, path in nets.items():
             for layer in (1, 3, 5) if num_units == 100 else (3,):
                 score(name, hidden_states(lh.load(path)), layer, num_units, train, args.corpus)

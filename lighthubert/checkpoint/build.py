@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.keys import Weights
-from lighthubert.elastic import SearchSpace, Supernet, skeleton
+from lighthubert.elastic import SearchSpace, Supernet, shapes, skeleton
 from lighthubert.models import Hubert, HubertConfig
 
+WIDE = ("frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0", "mask_embed:0")  # as the Transformer
 Net = TypeVar("Net", Hubert, Supernet)
 
 
@@ -22,24 +23,24 @@ def infer_config(
     weights: Weights,
     *,
     num_layers: int | None = None,
+    width: int | None = None,
     conv_strides: Sequence[int] = HubertConfig.conv_strides,
     head_dim: int = 64,
     **known: Any,
 ) -> HubertConfig:
     """The sizes of the net that these tensors are.
 
-    num_layers: what the file's settings say, if it has any; a whole layer may be missing. head_dim: no tensor tells
-    it; 64 in all published nets but HuBERT XLarge. known: norm_first, normalize_waveform, dropouts.
-    A size is what most of the tensors that share it say; where none is there, any size will do, for the missing tensors
-    are reported when the net is built. Raises CheckpointError for sizes that no net has.
+    num_layers, width: what the file's settings say, if it has any; a whole layer may be missing. head_dim: no tensor
+    tells it; 64 in all published nets but HuBERT XLarge. known: norm_first, normalize_waveform, dropouts.
+    A size is what most of the tensors that share it say, and any where there is none: what is missing is reported when
+    the net is built. Raises CheckpointError for sizes that no net has.
     """
     num_convs, depth = len(conv_strides), _count(weights, "encoder.layers")
-    if num_layers not in (None, depth):
-        weights.problems.append(f"{num_layers} layers by the settings, but tensors of {depth}")
-    embed_dim = _size(
-        weights, 1, "frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0", "mask_embed:0"
-    )
-    group_dim = _size(weights, embed_dim, "encoder.pos_convs.0.weight:1")
+    embed_dim = _size(weights, 1, *WIDE)
+    for said, there, what in ((num_layers, depth, "layers"), (width, embed_dim, "wide")):
+        if said not in (None, there):
+            weights.problems.append(f"{said} {what} by the settings, but tensors of {there}")
+    groups, rest = divmod(embed_dim, _size(weights, embed_dim, "encoder.pos_convs.0.weight:1"))
     try:
         return HubertConfig(
             conv_channels=tuple(_channels(weights, i, num_convs) for i in range(num_convs)),
@@ -52,7 +53,7 @@ def infer_config(
             num_heads=tuple(_heads(weights, i, embed_dim, head_dim) for i in range(depth)),
             ffn_dim=tuple(_ffn_units(weights, i, 4 * embed_dim) for i in range(depth)),
             pos_conv_kernel=_size(weights, 1, "encoder.pos_convs.0.weight:2"),
-            pos_conv_groups=embed_dim // group_dim if embed_dim % group_dim == 0 else 1,
+            pos_conv_groups=1 if rest else groups,
             pos_conv_depth=_count(weights, "encoder.pos_convs"),
             **known,
         )
@@ -106,38 +107,48 @@ def _misfit(weights: Weights, problems: list[str]) -> CheckpointError:
 
 def build_hubert(weights: Weights, config: HubertConfig) -> Hubert:
     """A net of these tensors in fp32, for evaluation. Raises CheckpointError that lists every key that does not fit."""
+    _check(weights, shapes(config))
     return _fill(skeleton(config), weights)
 
 
 def build_supernet(weights: Weights, space: SearchSpace, predicts: dict[str, Any] | None) -> Supernet:
     """A supernet of these tensors and its heads; errors as in `build_hubert`."""
+    heads = {name: t for name, t in weights.tensors.items() if name.startswith("head.")}
+    widths = {name.split(".")[1]: tensor.shape[0] if tensor.ndim else 1 for name, tensor in heads.items()}
+    expected = {f"head.{name}.weight": (width, space.parent.embed_dim) for name, width in widths.items()}
+    _check(weights, shapes(space.parent) | expected)
     with torch.device("meta"):
         net = Supernet(space)
-        for name, tensor in weights.tensors.items():
-            if match := re.fullmatch(r"head\.(\w+)\.weight", name):
-                width = tensor.shape[0] if tensor.ndim else 1
-                net.head[match[1]] = nn.Linear(space.parent.embed_dim, width, bias=False)
+        for name, width in widths.items():
+            net.head[name] = nn.Linear(space.parent.embed_dim, width, bias=False)
     net.predicts = predicts
     return _fill(net, weights)
 
 
-@torch.no_grad()
-def _fill(net: Net, weights: Weights) -> Net:
-    """Put every tensor in its place, as fp32 with its own storage; the net, for evaluation."""
-    expected = {name.removeprefix("hubert."): (name, p.shape) for name, p in net.named_parameters()}
+def _check(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises CheckpointError that lists every key that does not fit. No net is built before: its sizes are those of
+    the file, not those that the file says."""
     original, problems = weights.layout.original, [*weights.problems]
     problems += [f"{original(name)}: missing" for name in expected if name not in weights.tensors]
     for name, tensor in weights.tensors.items():
         if name not in expected:
             problems.append(f"{weights.sources[name]}: unexpected")
-        elif tensor.shape != expected[name][1]:
-            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name][1])}"
-            problems.append(f"{weights.sources[name]}: shape {shapes}")
+        elif tensor.shape != expected[name]:
+            problems.append(f"{weights.sources[name]}: shape {tuple(tensor.shape)}, expected {expected[name]}")
     if problems:
         raise _misfit(weights, problems)
-    state = {
-        expected[name][0]: tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in weights.tensors.items()
-    }
+
+
+@torch.no_grad()
+def _fill(net: Net, weights: Weights) -> Net:
+    """Put every tensor in its place, as fp32 with its own storage; the net, for evaluation."""
+    holders = Counter(tensor.untyped_storage().data_ptr() for tensor in weights.tensors.values())
+
+    def own(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        alone = holders[storage.data_ptr()] == 1 and storage.nbytes() == tensor.numel() * tensor.element_size()
+        return tensor.detach().to(torch.float32, copy=not alone, memory_format=torch.contiguous_format)
+
+    state = {name: own(weights.tensors[name.removeprefix("hubert.")]) for name, _ in net.named_parameters()}
     net.load_state_dict(state, assign=True)
     return net.eval()

@@ -49,6 +49,9 @@ FAIRSEQ: Table = {
     "activation_dropout": ("ffn_dropout", 0.0),
 }
 FAIRSEQ_FIXED = {"activation_fn": "gelu", "layer_type": "transformer"}
+# Of HuBERT and wav2vec 2.0: width, layers, whether norms come first (and audio is normalised) -> head_dim.
+PUBLISHED = {(768, 12, False): 64, (1024, 24, True): 64, (1280, 48, True): 80}
+TOLD = ("head_dim", "norm_first", "normalize_waveform")
 RELEASED = ("student_hubert", "hubert_pruner")  # names that LightHuBERT gives its nets of stage 1 and stage 2
 # The released heads predict the mean of the teacher's last 8 FFN outputs, say its authors; whether these were
 # normalised is not published.
@@ -80,7 +83,7 @@ def _split_heads(where: str, settings: dict[str, Any]) -> None:
     embed_dim, num_heads = settings.pop("embed_dim"), settings.pop("num_heads")
     if embed_dim % num_heads:
         raise CheckpointError(f"{where}: a width of {embed_dim} cannot be split into {num_heads} heads")
-    settings["head_dim"] = embed_dim // num_heads
+    settings |= {"head_dim": embed_dim // num_heads, "width": embed_dim}
 
 
 def from_hugging_face(
@@ -106,25 +109,28 @@ def from_hugging_face(
     return build_hubert(weights, net_config)
 
 
-def from_torchaudio(path: Path | str, state: Mapping[str, Any]) -> Hubert:
+def from_torchaudio(path: Path | str, state: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> Hubert:
     """A torchaudio Wav2Vec2Model: a HuBERT or a wav2vec 2.0.
 
-    The tensors do not tell the order of norms, the input's normalisation and the heads' size; the published models do:
-    a front-end with layer norms (Large, XLarge) goes with pre-norm layers and normalised audio, and XLarge, 1280
-    wide, has heads of 80. The mask embedding is not part of the model: zeros.
+    The tensors do not tell the order of norms, the input's normalisation and the heads' size. For the sizes of
+    PUBLISHED these are known, others need `told`: {"head_dim": 64, "norm_first": False, "normalize_waveform": False},
+    say. The mask embedding is not part of the model: zeros. Raises CheckpointError, also without them.
     """
     weights = translate(path, state, LAYOUTS["torchaudio"])
     bias = weights.tensors.get("frontend.proj.bias")
+    depth = len({name.split(".")[2] for name in weights.tensors if name.startswith("encoder.layers.")})
     large = weights.layer_norms
-    dropout = 0.0 if large else 0.1
-    config = infer_config(
-        weights,
-        head_dim=80 if bias is not None and bias.numel() == 1280 else 64,
-        norm_first=large,
-        normalize_waveform=large,
-        dropout=dropout,
-        attention_dropout=dropout,
-    )
+    head_dim = PUBLISHED.get((0 if bias is None else bias.numel(), depth, large))
+    if told is None and head_dim is None:
+        raise CheckpointError(
+            f"{path}: torchaudio's tensors, in sizes that were not published, do not tell {', '.join(TOLD)}; "
+            "say lighthubert.load(path, told={...}) with these keys, and save the net"
+        )
+    known = {"head_dim": head_dim, "norm_first": large, "normalize_waveform": large} if told is None else dict(told)
+    if set(known) != set(TOLD):
+        raise CheckpointError(f"{path}: told: needs the keys {', '.join(TOLD)}, got {', '.join(known) or 'none'}")
+    dropout = 0.0 if known["norm_first"] else 0.1
+    config = infer_config(weights, dropout=dropout, attention_dropout=dropout, **known)
     weights.tensors["mask_embed"] = torch.zeros(config.embed_dim)
     return build_hubert(weights, config)
 
@@ -152,7 +158,10 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
 
 def _settings(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the model and of the task: sections of "cfg", or, from older versions, both in "args"."""
-    cfg, args = plain(checkpoint.get("cfg")), plain(checkpoint.get("args"))
+    try:
+        cfg, args = plain(checkpoint.get("cfg")), plain(checkpoint.get("args"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: settings: {error}") from None
     if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
         return cfg["model"], cfg["task"] if isinstance(cfg.get("task"), dict) else {}
     if isinstance(args, dict):
@@ -164,7 +173,7 @@ def _strides(where: str, layers: str) -> tuple[int, ...]:
     """Strides out of "[(channels, kernel, stride)] * n + ..."; the string is Python in fairseq, and not run here."""
     compact = re.sub(r"\s", "", layers)
     term = r"\[\(\d+,\d+,(\d{1,2})\)\](?:\*(\d{1,2}))?"
-    if not re.fullmatch(rf"{term}(?:\+{term})*", compact):
+    if len(compact) > 1000 or not re.fullmatch(rf"{term}(?:\+{term})*", compact):
         raise CheckpointError(f"{where}: conv_feature_layers: expected terms like [(512,3,2)] * 4, got {layers!r}")
     return tuple(int(stride) for stride, times in re.findall(term, compact) for _ in range(int(times or 1)))
 

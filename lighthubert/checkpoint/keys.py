@@ -64,7 +64,7 @@ NATIVE = {name: name for name in ["head.{n}", *dict.fromkeys(FAIRSEQ.values())]}
 
 LEAF = r"(\.weight|\.bias|\.weight_g|\.weight_v|\.parametrizations\.weight\.original[01])?"
 HALVES = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
-PLACES = {"i": r"\d+", "x": "q|k|v|out", "n": r"last|\d+"}
+PLACES = {"i": "[0-9]{1,4}", "x": "q|k|v|out", "n": "last|[0-9]{1,4}"}
 
 
 @dataclass(frozen=True)
@@ -146,18 +146,32 @@ def translate(path: Path | str, state: Mapping[str, Any], layout: Layout) -> Wei
             weights.problems.append(f"{key}: unexpected")
         elif name in weights.tensors:
             weights.problems.append(f"{key}: the same as {weights.sources[name]}")
-        elif not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            weights.problems.append(f"{key}: expected a tensor of floats, got {_kind(tensor)}")
+        elif (kind := _kind(tensor)) is not None:
+            weights.problems.append(f"{key}: expected a tensor of floats, got {kind}")
         else:
             weights.tensors[name], weights.sources[name] = tensor, key
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in weights.tensors.values()}
+    if sum(t.numel() * t.element_size() for t in weights.tensors.values()) > 2 * sum(storages.values()):
+        weights.problems.append("its tensors share their numbers")  # a small file would become a large net
     for name in list(weights.tensors):
         if name.endswith((".weight_v", ".weight_g")):
             _fold_weight_norm(weights, name[:-2])
     return weights
 
 
-def _kind(value: Any) -> str:
-    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+def _kind(value: Any) -> str | None:
+    """What a value is that is no plain tensor of floats."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_nested or value.layout != torch.strided:
+        return "a nested or sparse one"
+    if value.is_meta:
+        return "one without its numbers (on the device meta)"
+    if not value.is_floating_point():
+        return f"a tensor of {value.dtype}"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"one of shape {tuple(value.shape)} whose numbers overlap"
+    return None
 
 
 def _fold_weight_norm(weights: Weights, name: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.foreign import from_fairseq, from_hugging_face, from_torchaudio
@@ -15,45 +16,60 @@ from lighthubert.checkpoint.keys import LAYOUTS
 from lighthubert.checkpoint.loaded import Loaded
 from lighthubert.checkpoint.native import KEY, parse_native
 from lighthubert.checkpoint.pickles import LEGACY, ZIP, read_pickle
+from lighthubert.checkpoint.tensors import MOST_JSON, read_safetensors
 from lighthubert.elastic import Supernet
 from lighthubert.models import Hubert
+from lighthubert.runtime.files import open_regular, read_text
+from lighthubert.schema import from_json
 
 BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
-def read(name: str | Path) -> Loaded:
+def read(name: str | Path, told: Mapping[str, Any] | None = None) -> Loaded:
     """What a file or folder holds, its net in fp32, for evaluation; each file is read once.
 
     Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
     HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
     Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
-    it downloads. Raises CheckpointError that names the file and lists every key that does not fit.
+    it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`).
+    Raises CheckpointError that names the file and lists every key that does not fit.
     """
-    path = Path(name)
-    if path.is_dir():
-        return Loaded(str(name), _read_folder(path))
-    if not path.exists():
-        if str(name) in BUNDLES:
-            return Loaded(str(name), _read_bundle(str(name)))
-        raise CheckpointError(f"{path}: no such file or folder")
-    with path.open("rb") as file:
+    try:
+        if os.path.isdir(name):
+            return Loaded(str(name), _read_folder(Path(name)))
+        if not os.path.exists(name):
+            if str(name) in BUNDLES:
+                return Loaded(str(name), _read_bundle(str(name)))
+            raise CheckpointError(f"{name}: no such file or folder")
+        return Loaded(str(name), *_read_file(Path(name), told))
+    except CheckpointError:
+        raise
+    except Exception as error:  # a stranger's file fails in any way; whatever it is, say whose fault
+        raise CheckpointError(f"{name}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _read_file(
+    path: Path, told: Mapping[str, Any] | None
+) -> tuple[Hubert | Supernet, dict[str, Any] | None, dict[str, Tensor]]:
+    """The net, what it was fine-tuned for, and the tensors of the head that does it."""
+    with open_regular(path, CheckpointError) as file:
         start = file.read(32)
         file.seek(0)
         if start.startswith((ZIP, LEGACY)):
             content = read_pickle(file)
-            whole = isinstance(content, dict) and isinstance(content.get("model"), dict)
-            return Loaded(str(name), _net_of_state(path, content if whole else {"model": content}))
-    if start[8:9] == b"{":
-        tensors, metadata = _read_safetensors(path)
-        if KEY in metadata:
-            return Loaded(str(name), *parse_native(path, tensors, metadata[KEY]))
-        return Loaded(str(name), _net_of_state(path, {"model": tensors}))
-    raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
+        elif start[8:9] == b"{":
+            content, metadata = read_safetensors(file)
+            if KEY in metadata:
+                return parse_native(path, content, metadata[KEY])
+        else:
+            raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
+    whole = isinstance(content, dict) and isinstance(content.get("model"), dict)
+    return _net_of_state(path, content if whole else {"model": content}, told), None, {}
 
 
-def load(name: str | Path) -> Hubert | Supernet:
+def load(name: str | Path, told: Mapping[str, Any] | None = None) -> Hubert | Supernet:
     """The net or supernet of a file or folder, or of a bundle of torchaudio: that of `read`, with its errors."""
-    return read(name).net
+    return read(name, told).net
 
 
 def _read_bundle(name: str) -> Hubert:
@@ -70,11 +86,9 @@ def _read_bundle(name: str) -> Hubert:
     return from_torchaudio(name, module.state_dict())
 
 
-def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
+def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, Any] | None) -> Hubert | Supernet:
     """The net of a state dict (under "model", perhaps with settings beside it) in whichever layout knows its keys."""
-    state = checkpoint["model"]
-    if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
-        raise CheckpointError(f"{path}: expected a state dict, alone or under 'model', got {_brief(state)}")
+    state = _state_dict(path, checkpoint["model"], ", alone or under 'model'")
     known = {
         key: sum(LAYOUTS[key].rename(name) is not None for name in state)
         for key in ("released", "hugging_face", "torchaudio", "native")
@@ -87,13 +101,19 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Superne
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    return from_torchaudio(path, state) if best == "torchaudio" else from_fairseq(path, checkpoint)
+    return from_torchaudio(path, state, told) if best == "torchaudio" else from_fairseq(path, checkpoint)
+
+
+def _state_dict(path: Path, content: Any, where: str = "") -> dict[str, Any]:
+    if isinstance(content, dict) and content and all(isinstance(key, str) for key in content):
+        return content
+    raise CheckpointError(f"{path}: expected a state dict{where}, got {_brief(content)}")
 
 
 def _brief(content: Any) -> str:
     if not isinstance(content, dict):
         return type(content).__name__
-    keys = [repr(key) for key in content]
+    keys = [repr(key) for key in islice(content, 5)]
     return ", ".join(keys[:4] + ["..."] * (len(keys) > 4)) or "an empty one"
 
 
@@ -112,39 +132,32 @@ def _read_folder(folder: Path) -> Hubert:
 def _read_weights(folder: Path) -> dict[str, Any]:
     index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if whole.is_file():
-        return _read_safetensors(whole)[0]
+        return _read_shard(whole)
     if index.is_file():
         shards = _read_json(index).get("weight_map")
         if not isinstance(shards, dict):
             raise CheckpointError(f"{index}: weight_map: expected names of shards, got {shards!r}")
         state: dict[str, Any] = {}
         for name in sorted({Path(str(shard)).name for shard in shards.values()}):
-            state |= _read_safetensors(folder / name)[0]
+            state |= _read_shard(folder / name)
         return state
     if (pickle := folder / "pytorch_model.bin").is_file():
-        with pickle.open("rb") as file:
-            content = read_pickle(file)
-        if isinstance(content, dict):
-            return content
-        raise CheckpointError(f"{pickle}: expected a state dict, got {_brief(content)}")
+        with open_regular(pickle, CheckpointError) as file:
+            return _state_dict(pickle, read_pickle(file))
     raise CheckpointError(f"{folder}: neither model.safetensors (or its index) nor pytorch_model.bin is there")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    text = read_text(path, CheckpointError, MOST_JSON)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        values = from_json(text)
+    except ValueError as error:
         raise CheckpointError(f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
     return values
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Tensors and metadata. Raises CheckpointError for broken files."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from None
+def _read_shard(path: Path) -> dict[str, Any]:
+    with open_regular(path, CheckpointError) as file:
+        return read_safetensors(file)[0]

@@ -18,6 +18,7 @@ from lighthubert.checkpoint.keys import LAYOUTS, translate
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Hubert, HubertConfig
 from lighthubert.runtime.files import replacing
+from lighthubert.schema import from_json
 
 KEY = "lighthubert"  # of the safetensors metadata
 FORMAT = 1
@@ -78,8 +79,8 @@ def parse_native(
 def _read_header(path: Path, metadata: str) -> dict[str, Any]:
     where = f"{path}: metadata {KEY!r}"
     try:
-        header = json.loads(metadata)
-    except json.JSONDecodeError as error:
+        header = from_json(metadata)
+    except ValueError as error:
         raise CheckpointError(f"{where}: not JSON: {error}") from None
     if not isinstance(header, dict):
         raise CheckpointError(f"{where}: expected a JSON object, got {header!r}")

@@ -18,8 +18,7 @@ from lighthubert.runtime.errors import UserError
 from lighthubert.schema import Checked, Count, Rule
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-SHORTEST = receptive_field(HubertConfig()) / SAMPLE_RATE  # seconds
-LONG_ENOUGH = Rule(f"must be at least {SHORTEST}", lambda x: SHORTEST <= x < float("inf"))
+SECONDS = Rule("must be positive and finite", lambda x: 0 < x < float("inf"))
 WARM = 2  # rounds that are not counted
 FASTEST = 0.25  # share of the runs that count: other work only ever makes a run longer
 
@@ -34,12 +33,17 @@ class Conditions(Checked):
     """Of weights and audio."""
     threads: Count = 1
     """Of the CPU."""
-    seconds: Annotated[float, LONG_ENOUGH] = 10.0
+    seconds: Annotated[float, SECONDS] = 10.0
     """Length of the clip."""
 
     def describe(self) -> dict[str, Any]:
         """What the time depends on beside the net. Raises ValueError for a device that this machine lacks."""
         return {"model": device_name(self.device), "torch": torch.__version__, **asdict(self)}
+
+    def check(self, net: HubertConfig) -> None:
+        """Raises ValueError for a clip that is shorter than a frame of the net."""
+        if self.seconds * SAMPLE_RATE < (shortest := receptive_field(net)):
+            raise UserError(f"seconds: one frame of the net needs {shortest / SAMPLE_RATE:g}, got {self.seconds:g}")
 
 
 def device_name(device: str) -> str:
@@ -65,6 +69,8 @@ def time_nets(nets: Sequence[Hubert], conditions: Conditions, rounds: int, secon
     `seconds`, but not before the fifth. The nets are converted in place.
     """
     conditions.describe()
+    for net in nets:
+        conditions.check(net.config)
     device, dtype = torch.device(conditions.device), PRECISIONS[conditions.precision]
     nets = [net.eval().to(device, dtype) for net in nets]
     # Noise, always the same. What a net computes does not matter, unless it were numbers so small that they are slow.

@@ -30,7 +30,7 @@ from lighthubert.elastic import EMBED, Axis, SearchSpace, axis_sizes
 from lighthubert.elastic.axes import GROUP, parameters, pattern_axes
 from lighthubert.models import Arch, Hubert, HubertConfig
 from lighthubert.runtime.errors import StateError
-from lighthubert.runtime.files import digest, write_text
+from lighthubert.runtime.files import digest, read_text, write_text
 
 logger = logging.getLogger("lighthubert")
 
@@ -208,7 +208,7 @@ class Latency:
     def load(cls, path: str | Path, space: SearchSpace) -> Latency:
         """Raises ValueError for a file of something else or of another space."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(read_text(path, StateError))
             described = dict(values["latency"])
             table = {(str(kind), tuple(map(int, widths))): float(time) for kind, widths, time in values["milliseconds"]}
             if not all(0 <= time < math.inf for time in table.values()):

@@ -4,8 +4,11 @@ Every reader decodes on its own but shares `to_mono_16k`, so all of them give th
 Shapes: N native samples, C channels, S samples at 16 kHz.
 """
 
+import io
+import itertools
 import math
 import os
+import re
 import stat
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,9 +19,21 @@ import torch
 from torch import Tensor
 
 from lighthubert.models import SAMPLE_RATE
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import UserError, one_line
 
 MAX_FILTER_TAPS = 2**24  # of the resampling filter; 12,345 Hz needs half of it, 44.1 kHz 0.4 %
+
+MAX_VALUES = 2**30  # of one clip, over its channels: 18 hours at 16 kHz, 4 GiB
+UNKNOWN = 2**63 - 1  # frames of a FLAC file whose header does not say how many: streaming encoders write such
+BLOCK = 2**16  # frames
+# How files begin -> how further ones begin that were joined to them with `cat`; decoders end there and say nothing.
+JOINED = {
+    rb"fLaC": rb"fLaC[\0\x80]\0\0\x22",
+    rb"OggS": rb"OggS\0\x02.{20}\x01.(?:\x01vorbis|OpusHead|\x7fFLAC)",
+    rb"ID3|\xff[\xe2-\xff]": rb"\xff[\xe2-\xff]..(?:\0{9}|\0{17}|\0{32})(?:Xing|Info)",
+}
+# What decoders raise over broken files. libsndfile's errors are RuntimeErrors, and a header may ask for any memory.
+UNDECODABLE = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError, MemoryError)
 
 Decoder = Callable[[str], tuple[Tensor, int]]  # path -> (N, C) float32, native rate in Hz
 
@@ -31,7 +46,7 @@ class AudioError(UserError):
         self.path, self.reason = os.fspath(path), reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return one_line(f"{self.path}: {self.reason}")
 
 
 def load_audio(path: str | os.PathLike[str]) -> Tensor:
@@ -49,6 +64,8 @@ def decode_clip(path: str, decode: Decoder) -> tuple[Tensor, int]:
         status = os.stat(path)
     except OSError as error:
         raise AudioError(path, error.strerror or str(error)) from error
+    except ValueError as error:  # a NUL, or half of a surrogate pair
+        raise AudioError(path, f"no file can have this name ({error})") from error
     if not stat.S_ISREG(status.st_mode):
         raise AudioError(path, "not a file")
     if status.st_size == 0:
@@ -65,22 +82,62 @@ def decode_clip(path: str, decode: Decoder) -> tuple[Tensor, int]:
 
 
 def decode_soundfile(source: str | BinaryIO) -> tuple[Tensor, int]:
-    """Decode a file or an open one with soundfile: (N, C) float32 in [-1, 1] and the native rate."""
-    soundfile = import_soundfile()
+    """Decode a file or an open one with soundfile: (N, C) float32 in [-1, 1] and the native rate.
+
+    Files that were joined end to end follow each other. Raises AudioError for what cannot be decoded.
+    """
     try:
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, MemoryError) as error:  # a broken header may ask for any memory
-        raise AudioError(str(source), f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
-    return torch.from_numpy(samples), int(rate)
+        parts = split_joined(Path(source).read_bytes() if isinstance(source, str) else source.read())
+        if len(parts) == 1 and isinstance(source, str):
+            return _decode(source)
+        decoded = [_decode(io.BytesIO(part)) for part in parts]
+        if len({(samples.shape[1], rate) for samples, rate in decoded}) > 1:
+            raise ValueError("files of different rates or channels, joined")
+        return torch.cat([samples for samples, _ in decoded]), decoded[0][1]
+    except UNDECODABLE as error:
+        raise AudioError(str(source), f"cannot be decoded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Without the path: libsndfile's words, those of the system, or the error's own."""
+    return getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+
+
+def split_joined(content: bytes) -> list[bytes]:
+    """The audio files that a file's bytes were joined of: mostly itself."""
+    further = next((pattern for begin, pattern in JOINED.items() if re.match(begin, content)), None)
+    starts = [match.start() for match in re.finditer(further, content, re.DOTALL)][1:] if further else []
+    return [content[a:b] for a, b in itertools.pairwise([0, *starts, len(content)])]
+
+
+def _decode(source: str | BinaryIO) -> tuple[Tensor, int]:
+    soundfile = import_soundfile()
+    with soundfile.SoundFile(source) as file:
+        most = MAX_VALUES // file.channels
+        if file.frames != UNKNOWN and file.frames <= most:
+            file.seek(0)  # makes libsndfile say what is wrong with a file that was cut
+            return torch.from_numpy(file.read(dtype="float32", always_2d=True)), int(file.samplerate)
+        read = [torch.empty(0, file.channels)]
+        if file.frames == UNKNOWN:
+            file.seekable = lambda: False  # or it would be sought for its end, which is not known, after each block
+            while len(read) * BLOCK <= most and len(block := file.read(BLOCK, "float32", always_2d=True)):
+                read.append(torch.from_numpy(block))
+        if len(read) * BLOCK > most or file.frames != UNKNOWN:
+            raise ValueError(f"more than {most:,} frames")
+        return torch.cat(read), int(file.samplerate)
 
 
 def read_length(path: str | os.PathLike[str]) -> int:
-    """Length at 16 kHz as the file's header states it, nothing decoded; raises AudioError."""
+    """Length at 16 kHz as the file's header states it, nothing decoded; one that states none is. Raises AudioError."""
     soundfile = import_soundfile()
+    if not os.path.exists(path):
+        raise AudioError(path, "No such file or directory")
     try:
         info = soundfile.info(os.fspath(path))
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(path, f"cannot be opened: {getattr(error, 'error_string', error)}") from error
+    except UNDECODABLE as error:
+        raise AudioError(path, f"cannot be opened: {_reason(error)}") from error
+    if info.frames == UNKNOWN:
+        return len(load_audio(path))
     return -(-int(info.frames) * SAMPLE_RATE // int(info.samplerate))  # rounded up, as by to_mono_16k
 
 

@@ -18,7 +18,7 @@ from lighthubert.data.audio import SAMPLE_RATE, AudioError, Decoder, decode_clip
 from lighthubert.data.manifest import Manifest
 from lighthubert.data.plan import DataConfig, PlannedBatch
 from lighthubert.runtime import ranks
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import UserError, one_line
 
 MP3_SLACK = 2304  # two MP3 frames at the native rate: decoders count the encoder's padding differently
 MIN_CLIPS_TO_JUDGE = 100  # before this many, one bad file is a large share
@@ -37,7 +37,7 @@ class Batch:
     waveform: Tensor  # (B, S) float32, 16 kHz
     lengths: Tensor  # (B,) int64, samples
     rows: tuple[int, ...]  # of the manifest
-    starts: tuple[int, ...]  # of the crops in samples, multiples of 320
+    starts: tuple[int, ...]  # of the crops in samples, whole frames
     epoch: int
 
     def to(self, device: torch.device | str) -> Batch:
@@ -52,10 +52,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A batch and the files it lost, with the reasons."""
+    """A batch and the files it lost, one for each row, with the reasons."""
 
     batch: Batch
-    bad: dict[str, str]
+    bad: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Loader(Dataset[Loaded]):
 
     def __getitem__(self, planned: PlannedBatch) -> Loaded:
         """Read a batch; clips that cannot be used are left out and named."""
-        clips, rows, starts, bad = [], [], [], {}
+        clips, rows, starts, bad = [], [], [], []
         for row, start in zip(planned.rows, planned.starts, strict=True):
             try:
                 clip = self.read(row)
             except AudioError as error:
-                bad[self.manifest.files[row]] = error.reason
+                bad.append((self.manifest.files[row], error.reason))
                 continue
             clips.append(clip[start : start + self.config.max_clip_samples])
             rows.append(row)
@@ -108,9 +108,9 @@ class Tally:
 
     def add(self, loaded: Loaded) -> None:
         """Count a delivered batch; raises BadDataError where the share of bad clips is too large."""
-        for file, reason in loaded.bad.items():
+        for file, reason in loaded.bad:
             if file not in self.skipped:
-                logger.warning("skipped %s: %s", os.path.join(self.manifest.root, file), reason)
+                logger.warning("%s", one_line(f"skipped {os.path.join(self.manifest.root, file)}: {reason}"))
             self.skipped[file] = reason
         self.num_bad += len(loaded.bad)
         self.num_clips += len(loaded.batch.rows) + len(loaded.bad)
@@ -128,8 +128,8 @@ class Tally:
         """Raise BadDataError where the share of bad clips is too large."""
         if self.num_bad <= self.max_bad_share * self.num_clips:
             return
-        examples = "".join(f"\n  {file}: {reason}" for file, reason in list(self.skipped.items())[:5])
+        examples = "; ".join(f"{file}: {reason}" for file, reason in list(self.skipped.items())[:5])
         raise BadDataError(
             f"{self.manifest.path}: {self.num_bad} of the first {self.num_clips} clips cannot be used, more than "
-            f"max_bad_share {self.max_bad_share:g} allows; for example{examples}"
+            f"max_bad_share {self.max_bad_share:g} allows; for example {examples}"
         )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lighthubert.data.audio import decode_soundfile
+from lighthubert.data.audio import UNDECODABLE, decode_soundfile, split_joined
 from lighthubert.data.batch import Loaded, Loader
 from lighthubert.data.plan import PlannedBatch
 
@@ -51,8 +51,11 @@ def decode_fairseq2(path: str) -> tuple[Tensor, int]:
     if path.lower().endswith(".mp3"):  # fairseq2's memory file seeks wrongly from the end, which MP3 lengths hang on
         return decode_soundfile(path)
     try:
-        decoded = decoder()(Path(path).read_bytes())
-    except (RuntimeError, ValueError, OSError):
+        content = Path(path).read_bytes()
+        if len(split_joined(content)) > 1:
+            return decode_soundfile(path)
+        decoded = decoder()(content)
+    except UNDECODABLE:
         return decode_soundfile(path)  # says what is wrong with the file, which fairseq2 does not
     return decoded["waveform"], int(decoded["sample_rate"])
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lighthubert.data.audio import SAMPLE_RATE
 from lighthubert.runtime.errors import UserError
-from lighthubert.runtime.files import digest, write_text
+from lighthubert.runtime.files import digest, open_regular, write_text
 
 REQUIRED = ("path", "samples")
 MAX_PROBLEMS = 20  # listed in one error
@@ -42,7 +42,7 @@ class Manifest:
         header = lines[0].split("\t")
         if len(header) == 1 and "path" not in header:
             root, header = path.parent / header[0], list(REQUIRED)  # fairseq: root, then rows
-            if not root.is_dir():
+            if not os.path.isdir(root):  # Path.is_dir raises for a line too long for a name
                 raise ManifestError(f"{path}, line 1: no header with {' and '.join(REQUIRED)}, and no folder {root}")
         else:
             root = path.parent
@@ -73,15 +73,14 @@ class Manifest:
     def digest(self) -> str:
         """Hash of the clips and their lengths, wherever the folder is and whatever the other columns say."""
         rows = zip(self.files, self.samples.tolist(), strict=True)
-        return digest(f"{file}\t{samples}\n".encode() for file, samples in rows)
+        return digest(f"{file}\t{samples}\n".encode(errors="surrogatepass") for file, samples in rows)
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a manifest; at least a header and a row."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ManifestError(f"{path}: {error.strerror}") from error
+        with open_regular(path, ManifestError) as file:
+            text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     lines = [line.rstrip("\r") for line in text.split("\n")]  # not splitlines: a transcript may hold U+2028
@@ -113,14 +112,14 @@ def parse_rows(path: Path, header: Sequence[str], lines: Sequence[str]) -> list[
             problems.append(f"line {number}: {len(row)} fields, but the header has {len(header)}")
             continue
         samples = row[samples_column]
-        if not (samples.isascii() and samples.isdigit() and 0 < int(samples) < 2**62):
+        if not (samples.isascii() and samples.isdigit() and len(samples) < 20 and 0 < int(samples) < 2**62):
             problems.append(f"line {number}: samples must be a whole number above 0, not {samples!r}")
         if not row[file_column]:
             problems.append(f"line {number}: path is empty")
     if problems:
         more = len(problems) - MAX_PROBLEMS
         shown = problems[:MAX_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise ManifestError(f"{path}: {len(problems)} wrong lines\n  " + "\n  ".join(shown))
+        raise ManifestError(f"{path}: {len(problems)} wrong lines: {'; '.join(shown)}")
     return rows
 
 
@@ -129,12 +128,17 @@ def write_manifest(path: str | os.PathLike[str], columns: Sequence[str], rows: S
     lines = ["\t".join(columns)]
     for row in rows:
         values = [str(row[name]) for name in columns]
-        if broken := [value for value in values if any(c in value for c in "\t\n\r")]:
-            raise ManifestError(f"{path}: {broken[0]!r} holds a tab or a line break, which a manifest cannot hold")
+        if broken := [value for value in values if not fits(value)]:
+            raise ManifestError(f"{path}: {broken[0]!r} holds a tab, a line break or no UTF-8: no manifest can hold it")
         lines.append("\t".join(values))
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, "\n".join(lines) + "\n")
+
+
+def fits(value: str) -> bool:
+    """Whether a manifest can hold this: UTF-8 text without tabs and line breaks."""
+    return not any(c in "\t\n\r" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 def listed_path(file: Path, manifest: Path) -> str:

@@ -11,11 +11,9 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 from lighthubert.models import SAMPLE_RATE, HubertConfig, receptive_field
+from lighthubert.runtime.errors import UserError
 from lighthubert.schema import NOT_NEGATIVE, SHARE, Checked, Count, Rule
 
-FRAME = receptive_field(HubertConfig())  # samples that HuBERT's front-end needs for one frame: 400
-# Samples of a 20 ms frame, 320. Crops start on it, so that frame targets made for whole clips stay in step.
-HOP = HubertConfig().hop
 MIN_WINDOWS = 2  # one sorted window would hold the same batches in every epoch
 # Purposes of random numbers.
 STREAMS = {"order": 1, "crops": 2, "masks": 3, "channels": 4, "gates": 5, "gate_start": 6, "clips": 7}
@@ -64,7 +62,7 @@ class DataConfig(Checked):
 
 
 class PlannedBatch(NamedTuple):
-    """One batch: manifest rows, where each crop starts (samples, a multiple of 320), and the epoch."""
+    """One batch: manifest rows, where each crop starts (samples, whole frames), and the epoch."""
 
     rows: tuple[int, ...]
     starts: tuple[int, ...]
@@ -76,23 +74,33 @@ def stream(purpose: str, *key: int) -> np.random.Generator:
     return np.random.default_rng([STREAMS[purpose], *key])
 
 
-def plan(samples: np.ndarray, config: DataConfig, seed: int, epoch: int) -> list[PlannedBatch]:
+def plan(samples: np.ndarray, config: DataConfig, net: HubertConfig, seed: int, epoch: int) -> list[PlannedBatch]:
     """The batches of an epoch in global order; rank r of w takes batches[r::w] of the first len // w * w.
 
-    samples: (rows,) clip lengths at 16 kHz. A crop depends on (seed, epoch, row) only, never on its batch or rank.
+    samples: (rows,) clip lengths at 16 kHz. net: a clip has one of its frames or more, and crops start on them. A crop
+    depends on (seed, epoch, row) only, never on its batch or rank.
     """
     rng = stream("order", seed, epoch)
     order = rng.permutation(len(samples))
-    order = order[samples[order] >= config.min_clip_samples]
+    order = order[samples[order] >= max(config.min_clip_samples, one_frame(net, config))]
     if not len(order):
         return []
     widths = np.minimum(samples, config.max_clip_samples)
-    starts = crop_starts(samples - widths, seed, epoch)
+    starts = crop_starts(samples - widths, net.hop, seed, epoch)
     batches: list[list[int]] = []
     for window in np.array_split(order, max(math.ceil(len(order) / config.window), min(MIN_WINDOWS, len(order)))):
         batches += fill(window[np.argsort(widths[window], kind="stable")], widths, config.max_samples)
     order = rng.permutation(len(batches))
     return [PlannedBatch(tuple(batches[i]), tuple(starts[batches[i]].tolist()), epoch) for i in order]
+
+
+def one_frame(net: HubertConfig, config: DataConfig) -> int:
+    """Samples that a net needs for one frame. Raises ValueError where longer clips are cropped to less."""
+    shortest = receptive_field(net)
+    if config.max_clip_samples < shortest:
+        raise UserError(f"data.max_clip_seconds: one frame of the net needs {shortest / SAMPLE_RATE:g}, "
+                        f"got {config.max_clip_seconds:g}")  # fmt: skip
+    return shortest
 
 
 def fill(rows: np.ndarray, widths: np.ndarray, max_samples: int) -> list[list[int]]:
@@ -107,7 +115,7 @@ def fill(rows: np.ndarray, widths: np.ndarray, max_samples: int) -> list[list[in
     return [*batches, batch] if batch else batches
 
 
-def crop_starts(spare: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """A start in [0, spare] on the 320-sample grid for every row."""
+def crop_starts(spare: np.ndarray, hop: int, seed: int, epoch: int) -> np.ndarray:
+    """A start in [0, spare] for every row, on whole frames: so frame targets made for whole clips stay in step."""
     draws = stream("crops", seed, epoch).random(len(spare))
-    return (draws * (spare // HOP + 1)).astype(np.int64) * HOP
+    return (draws * (spare // hop + 1)).astype(np.int64) * hop

@@ -19,7 +19,8 @@ from lighthubert.data import fairseq2_pipeline
 from lighthubert.data.audio import Decoder, decode_soundfile
 from lighthubert.data.batch import BadDataError, Batch, Loaded, Loader, Tally
 from lighthubert.data.manifest import Manifest
-from lighthubert.data.plan import FRAME, DataConfig, PlannedBatch, fill, plan
+from lighthubert.data.plan import DataConfig, PlannedBatch, fill, one_frame, plan
+from lighthubert.models import SAMPLE_RATE, HubertConfig
 from lighthubert.runtime.errors import UserError
 
 logger = logging.getLogger("lighthubert")
@@ -31,13 +32,14 @@ class RankPlan:
 
     manifest: Manifest
     config: DataConfig
+    net: HubertConfig
     seed: int
     rank: int
     world: int
 
     def batches(self, epoch: int) -> list[PlannedBatch]:
         """As many batches as every other rank has; raises ValueError where there is none for each."""
-        batches = plan(self.manifest.samples, self.config, self.seed, epoch)
+        batches = plan(self.manifest.samples, self.config, self.net, self.seed, epoch)
         if len(batches) < self.world:
             raise UserError(
                 f"{self.manifest.path}: epoch {epoch} has {len(batches)} batches for {self.world} ranks "
@@ -59,19 +61,22 @@ class RankPlan:
 class Reader:
     """The batches of one rank, epoch after epoch (from 1): the same on every machine and with either backend."""
 
-    def __init__(self, manifest: Manifest, config: DataConfig, *, seed: int, rank: int = 0, world: int = 1) -> None:
-        """Start at epoch 1, batch 0. Raises ValueError where an epoch has no batch for every rank."""
+    def __init__(self, manifest: Manifest, config: DataConfig, net: HubertConfig, *, seed: int, rank: int = 0,
+                 world: int = 1) -> None:  # fmt: skip
+        """Start at epoch 1, batch 0. net: whose frames the clips are read for. Raises ValueError where an epoch has no
+        batch for every rank."""
         self.name = choose(config.reader)
         self.epoch, self.batch = 1, 0  # the next to deliver; what is read ahead does not count
-        self._plan = RankPlan(manifest, config, seed, rank, world)
+        self._plan = RankPlan(manifest, config, net, seed, rank, world)
         self._plan.batches(1)
         self._key = self._plan.key
         self._tally = Tally(manifest, config.max_bad_share)
         self._batches: Iterator[Loaded] | None = None
-        short = int((manifest.samples < config.min_clip_samples).sum())
+        self._shortest = max(config.min_clip_samples, one_frame(net, config))
+        short = int((manifest.samples < self._shortest).sum())
         if rank == 0 and short:
             logger.info("%s: %d of %d clips are shorter than %g s and left out",
-                        manifest.path, short, len(manifest), config.min_clip_seconds)  # fmt: skip
+                        manifest.path, short, len(manifest), self._shortest / SAMPLE_RATE)  # fmt: skip
 
     def __iter__(self) -> Reader:
         return self
@@ -109,7 +114,7 @@ class Reader:
         rest = share.batches(self.epoch)[self.batch :]
         epochs = itertools.chain([rest], map(share.batches, itertools.count(self.epoch + 1)))
         stream, decode = BACKENDS[self.name]
-        loader = Loader(share.manifest, share.config, share.config.min_clip_samples, decode)
+        loader = Loader(share.manifest, share.config, self._shortest, decode)
         return stream(epochs, loader, share.config.threads)
 
 
@@ -160,13 +165,16 @@ def announce(reason: str | None) -> None:
         logger.info("audio is read by fairseq2's pipeline")
 
 
-def eval_batches(manifest: Manifest, config: DataConfig, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+def eval_batches(
+    manifest: Manifest, config: DataConfig, net: HubertConfig, rank: int = 0, world: int = 1
+) -> Iterator[Batch]:
     """Every clip once, short ones first, from its start and cut at max_clip_seconds; epoch 0. Of several ranks each
     reads every world-th batch, and all go on to the end.
 
-    Files that cannot be used are left out as in training; raises BadDataError for too many, or if nothing is left.
+    Files that cannot be used, or are too short for a frame of the net, are left out as in training; raises
+    BadDataError for too many, or if nothing is left.
     """
-    loader = Loader(manifest, config, FRAME, decode_soundfile)
+    loader = Loader(manifest, config, one_frame(net, config), decode_soundfile)
     tally = Tally(manifest, config.max_bad_share)
     widths = np.minimum(manifest.samples, config.max_clip_samples)
     for rows in fill(np.argsort(widths, kind="stable"), widths, config.max_samples)[rank::world]:
@@ -178,3 +186,5 @@ def eval_batches(manifest: Manifest, config: DataConfig, rank: int = 0, world: i
         tally.add_others()
     if tally.num_bad == tally.num_clips:
         raise BadDataError(f"{manifest.path}: none of its {len(manifest)} clips can be used")
+    if tally.num_bad and rank == 0:
+        logger.warning("%s: %d of %d clips left out", manifest.path, tally.num_bad, tally.num_clips)

@@ -127,6 +127,16 @@ def fixed_sizes(config: HubertConfig) -> dict[Axis, int]:
     return sizes
 
 
+def shapes(config: HubertConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter of `Hubert(config)`, by its name, in its order; no net is built."""
+    sizes = {axis: n * rows_per_unit(axis, config) for axis, n in axis_sizes(config).items()}
+    sizes |= {GROUP: config.embed_dim // config.pos_conv_groups} | fixed_sizes(config)
+    return {
+        pattern.replace("#", str(i)): tuple(sizes[axis] for axis in pattern_axes(pattern, i, len(config.conv_channels)))
+        for pattern, i in parameters(config)
+    }
+
+
 def layer_of(name: str) -> int | None:
     """The encoder layer that a parameter belongs to, None outside the layers."""
     match = re.match(r"encoder\.layers\.(\d+)\.", name)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lighthubert.elastic.rules import DROPPED, ffn_units, kept_layers
+from lighthubert.elastic.rules import DROPPED, LARGEST, ffn_unit, kept_layers
 from lighthubert.models import Arch, HubertConfig
 from lighthubert.schema import Checked, Problems
 
@@ -79,7 +78,7 @@ def space_problems(space: Grid) -> Iterator[str]:
         if min(dims) < 1 or len(set(dims)) < len(dims):
             yield f"ffn_ratio: must make sizes that differ, one unit or more; of {embed} they are {list(dims)}"
             continue
-        if max(ffn_units(space.ffn_rule, max(dims), embed, parent.embed_dim)) >= min(parent.ffn_dim):
+        if ffn_unit(space.ffn_rule, max(dims) - 1, embed, parent.embed_dim) >= min(parent.ffn_dim):
             yield f"ffn_ratio: {max(space.ffn_ratio)} x {embed} is more than the parent's {min(parent.ffn_dim)} units"
         width = parent.embed_dim // parent.pos_conv_groups
         step = parent.pos_conv_groups if parent.pos_conv_fixed == "groups" else width
@@ -111,7 +110,7 @@ def complete(space: Grid, config: Mapping[str, Any]) -> dict[str, Any]:
     ratios, embed = values.pop("ffn_ratio", None), values.get("embed_dim")
     if ratios is not None and type(embed) is int:
         several = isinstance(ratios, (list, tuple))
-        if not all(type(r) in (int, float) and math.isfinite(r) for r in (ratios if several else [ratios])):
+        if not all(type(r) in (int, float) and abs(r) < LARGEST for r in (ratios if several else [ratios])):
             raise ValueError(f"ffn_ratio: expected a number or a list of numbers, got {ratios!r}")
         values["ffn_dim"] = [int(r * embed) for r in ratios] if several else int(ratios * embed)
     layers = values.get("layers")

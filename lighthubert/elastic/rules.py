@@ -10,6 +10,7 @@ from typing import Any
 from lighthubert.elastic.subnet import Units
 from lighthubert.models import HubertConfig
 
+MOST_CHOICES, LARGEST = 1000, 2**31  # more than a space needs, and few enough to be looked at one by one
 PARENTS = {"hubert_base": HubertConfig.base, "hubert_large": HubertConfig.large}
 # Layers that the released LightHuBERT leaves out of 12, 0-based, by depth.
 DROPPED: dict[int, tuple[int, ...]] = {
@@ -43,7 +44,12 @@ def ffn_units(rule: str, ffn_dim: int, embed_dim: int, parent_embed_dim: int) ->
     """
     if rule == "prefix" or embed_dim == parent_embed_dim:
         return range(ffn_dim)
-    return tuple(i // embed_dim * parent_embed_dim + i % embed_dim for i in range(ffn_dim))
+    return tuple(ffn_unit(rule, i, embed_dim, parent_embed_dim) for i in range(ffn_dim))
+
+
+def ffn_unit(rule: str, i: int, embed_dim: int, parent_embed_dim: int) -> int:
+    """The parent's FFN unit that is a subnet's i-th."""
+    return i if rule == "prefix" else i // embed_dim * parent_embed_dim + i % embed_dim
 
 
 def parse_parent(value: Any) -> HubertConfig:
@@ -58,6 +64,8 @@ def parse_choices(value: Any, kind: type, nested: bool = False, choices: bool = 
     """A list of choices as a tuple; `nested` allows lists of integers as choices. Raises TypeError."""
     if not isinstance(value, (list, tuple)) or not value:
         raise TypeError("expected a list of choices, one or more")
+    if len(value) > MOST_CHOICES:
+        raise TypeError(f"expected {MOST_CHOICES:,} choices at most")
     lists = [isinstance(v, (list, tuple)) for v in value]
     if nested and all(lists):
         joint = tuple(parse_choices(v, kind, choices=False) for v in value)
@@ -67,6 +75,8 @@ def parse_choices(value: Any, kind: type, nested: bool = False, choices: bool = 
     allowed = (int, float) if kind is float else (int,)
     if any(type(v) not in allowed or not 0 < v < math.inf for v in value):
         raise TypeError(f"expected positive {'numbers' if kind is float else 'integers'}")
+    if max(value) >= LARGEST:
+        raise TypeError(f"expected numbers below {LARGEST:,}")
     if choices and len(set(value)) < len(value):
         raise TypeError("expected choices that differ")
     return tuple(kind(v) for v in value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lighthubert.config import read_yaml
+from lighthubert.config import ConfigError, read_yaml
 from lighthubert.elastic import rules
 from lighthubert.elastic.alone import OneArch
 from lighthubert.elastic.axes import EMBED, Axis, conv, ffn, heads
@@ -26,18 +27,18 @@ class SearchSpace(Grid):
 
     @classmethod
     def load(cls, name: str | Path) -> SearchSpace:
-        """A space that comes with the package, by name, or a YAML file. Raises ValueError that names file and rule."""
+        """A space that comes with the package, by name, or a YAML file. Raises ConfigError that names file and rule."""
         path = SPACES / f"{name}.yaml"
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
             path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(path):
             known = ", ".join(sorted(p.stem for p in SPACES.glob("*.yaml")))
-            raise ValueError(f"{name}: no search space of this name (there are {known}) and no such file")
+            raise ConfigError(f"{name}: no search space of this name (there are {known}) and no such file")
         values = read_yaml(path)
         try:
             return cls.from_dict({"name": path.stem, **values})
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ConfigError(f"{path}: {error}") from None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchSpace:
@@ -142,7 +143,7 @@ class SearchSpace(Grid):
         """A checked arch out of an Arch, a mapping or a YAML/JSON file.
 
         A mapping may give num_layers for layers, ffn_ratio for ffn_dim and one number for all layers, and leave out
-        what the space has no choice in. Raises ValueError that lists which value breaks which rule.
+        what the space has no choice in. Raises ConfigError that lists which value breaks which rule.
         """
         where = ""
         if isinstance(config, (str, Path)):
@@ -155,7 +156,7 @@ class SearchSpace(Grid):
         except ValueError as error:
             problems = [str(error)]
         if problems:
-            raise ValueError(f"{where}not in the search space {self.name}: " + "; ".join(problems))
+            raise ConfigError(f"{where}not in the search space {self.name}: " + "; ".join(problems))
         return arch
 
     def __contains__(self, arch: object) -> bool:

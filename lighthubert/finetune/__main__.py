@@ -57,7 +57,7 @@ def prepare(recipe: Finetune, device: torch.device) -> Work:
     model = objective.model.to(device)
 
     def run() -> None:
-        result = train_recipe(objective, recipe, train, content)
+        result = train_recipe(objective, recipe, train, hubert.config, content)
         if result.finished and ranks.rank() == 0:
             path = Path(recipe.run_dir) / "model.safetensors"
             names = json.dumps(asdict(model.vocabulary), ensure_ascii=False, indent=1)
@@ -67,7 +67,7 @@ def prepare(recipe: Finetune, device: torch.device) -> Work:
             print(describe_rates(task.valid, result.evals[-1]["values"]))
 
     about = [f"{key}: {text}" for key, text in objective.describe().items()]
-    return Work([*about, *about_training(recipe, train, valid)], run)
+    return Work([*about, *about_training(recipe, train, valid, hubert.config)], run)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import torch
 
 from lighthubert.checkpoint import read
-from lighthubert.data import SAMPLE_RATE, DataConfig, Manifest, load_audio
+from lighthubert.data import SAMPLE_RATE, AudioError, DataConfig, Manifest, load_audio
 from lighthubert.models import receptive_field
 from lighthubert.runtime.command import report_errors
-from lighthubert.tasks.decoding import Decode, beam_search, best_classes, greedy, path_text, path_words
+from lighthubert.runtime.errors import UserError
+from lighthubert.tasks.beam import beam_search
+from lighthubert.tasks.decoding import Decode, best_classes, greedy, path_text, path_words
 from lighthubert.tasks.labelled import evaluate_task
 from lighthubert.tasks.labels import Labels, labelled
 from lighthubert.tasks.model import TaskModel
@@ -27,21 +30,42 @@ def apply(argv: Sequence[str]) -> int:
 
     def work() -> None:
         model = TaskModel.load(read(args.model))
+        try:
+            model.to(args.device)
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+            raise UserError(f"--device: {args.device}: torch cannot use it here: {error}") from None
         decode = _decode(model, args)
         if args.command == "evaluate":
             labels = Labels(labelled(Manifest.read(args.manifest), model.task), model.task, model.vocabulary)
-            print(describe_rates(labels, evaluate_task(model, labels, DataConfig(), decode).means()))
+            print(describe_rates(labels, evaluate_task(model, labels, DataConfig(max_bad_share=1), decode).means()))
         else:
-            for path in args.audio:
-                print(transcribe(model, path, decode))
+            _transcribe_all(model, args.audio, decode)
 
     return report_errors(work)
+
+
+def _transcribe_all(model: TaskModel, files: Sequence[Path], decode: Decode) -> None:
+    """Print what is said in all files. Those that cannot be used are named and counted; UserError if none can be."""
+    skipped = 0
+    for path in files:
+        try:
+            print(transcribe(model, path, decode), flush=True)
+        except AudioError as error:
+            if len(files) == 1:
+                raise
+            skipped += 1
+            print(f"skipped {error}", file=sys.stderr)
+    if skipped == len(files):
+        raise UserError(f"none of the {skipped} clips can be used")
+    if skipped:
+        print(f"{skipped} of {len(files)} clips skipped", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lighthubert finetune")
     commands = parser.add_subparsers(dest="command", required=True)
     decoding = argparse.ArgumentParser(add_help=False)
+    decoding.add_argument("--device", default="cpu", help="where the net runs, such as cuda or cuda:1 (default: cpu)")
     decoding.add_argument("--lm", type=Path, metavar="LM.arpa", help="beam search for the words of an n-gram model")
     decoding.add_argument("--lm-weight", type=float, default=2.0, metavar="X", help="of the model (default: 2)")
     decoding.add_argument("--word-score", type=float, default=0.0, metavar="X", help="added for each word (default: 0)")
@@ -59,7 +83,7 @@ def _decode(model: TaskModel, args: argparse.Namespace) -> Decode:
     if args.lm is None:
         return greedy
     if model.task.kind != "ctc":
-        raise ValueError(f"--lm: {args.model} tells classes, not texts")
+        raise UserError(f"--lm: {args.model} tells classes, not texts")
     return beam_search(model.vocabulary, args.lm, args.lm_weight, args.word_score, args.beam)
 
 
@@ -68,8 +92,8 @@ def transcribe(model: TaskModel, path: Path, decode: Decode = greedy) -> str:
     """A file's text and a line "start end word" for each of its words, in seconds; or its class and how probable."""
     waveform, config = load_audio(path), model.hubert.config
     if len(waveform) < (shortest := receptive_field(config)):
-        raise ValueError(f"{path}: too short: {len(waveform)} samples at 16 kHz, one frame needs {shortest}")
-    logits, frames = model(waveform[None])
+        raise AudioError(path, f"too short: {len(waveform)} samples at 16 kHz, one frame needs {shortest}")
+    logits, frames = model(waveform[None].to(model.device))
     if model.task.kind == "classify":
         ((name, probability),) = best_classes(logits, model.vocabulary)
         return f"{path}\t{name}\t{probability:.3f}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from lighthubert.schema import POSITIVE, Checked, Rule, parse
 
 T = TypeVar("T")
+MOST_PARTS = 1000  # layers, convolutions: what reading a file costs must not grow with a number in it
 Positive = Annotated[int, POSITIVE]
 Sizes = Annotated[tuple[int, ...], Rule("needs one positive integer or more", lambda x: x and min(x) >= 1)]
 PerLayer = Annotated[tuple[int, ...], Rule("needs an integer from 0 up for every layer", lambda x: x and min(x) >= 0)]
@@ -118,12 +119,15 @@ class HubertConfig(Written, Checked):
 
     def problems(self) -> Iterator[str]:
         convs = ("conv_channels", "conv_kernels", "conv_strides")
-        counts = [len(getattr(self, key)) for key in convs]
-        if len(set(counts)) > 1:
-            yield f"{', '.join(convs)}: need one value per convolution each, got {counts} values"
+        lengths = [len(getattr(self, key)) for key in convs]
+        if len(set(lengths)) > 1:
+            yield f"{', '.join(convs)}: need one value per convolution each, got {lengths} values"
         heads, ffns = len(self.num_heads), len(self.ffn_dim)
         if heads != ffns:
             yield f"num_heads, ffn_dim: need one value per layer each, got {heads} and {ffns} values"
+        counts = {key: len(getattr(self, key)) for key in (*convs, "num_heads")}
+        counts["pos_conv_depth"] = self.pos_conv_depth
+        yield from (f"{k}: {n:,} are more than any net has ({MOST_PARTS})" for k, n in counts.items() if n > MOST_PARTS)
         if self.pos_conv_groups > 0 and self.embed_dim % self.pos_conv_groups:
             yield f"embed_dim: must be a multiple of pos_conv_groups={self.pos_conv_groups}, got {self.embed_dim}"
         if self.layers is not None:

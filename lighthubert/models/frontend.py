@@ -1,4 +1,4 @@
-"""HuBERT's convolutional front-end: waveform to frames, 20 ms each."""
+"""HuBERT's convolutional front-end: waveform to frames, 20 ms each in HuBERT itself."""
 
 # B batch, S samples, C channels, T frames (of the convolution at hand), E embed
 
@@ -16,9 +16,8 @@ SAMPLE_RATE = 16_000  # Hz, of all audio that nets hear
 N = TypeVar("N")  # int, numpy array or tensor of counts
 
 
-def num_frames(num_samples: N, config: HubertConfig | None = None) -> N:
-    """How many frames the front-end makes of so many samples (16 kHz): one more for every 320 after the first 400."""
-    config = config or HubertConfig()
+def num_frames(num_samples: N, config: HubertConfig) -> N:
+    """How many frames the front-end makes of so many samples (16 kHz). HuBERT: one more for every 320 after 400."""
     for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
         num_samples = (num_samples - kernel) // stride + 1  # type: ignore[operator,assignment]
     return num_samples
@@ -30,6 +29,28 @@ def receptive_field(config: HubertConfig) -> int:
     for kernel, stride in zip(reversed(config.conv_kernels), reversed(config.conv_strides), strict=True):
         num_samples = (num_samples - 1) * stride + kernel
     return num_samples
+
+
+def frame_middles(config: HubertConfig, count: int) -> Tensor:
+    """(count,) where in a clip the middles of its first frames are, in samples."""
+    return receptive_field(config) / 2 + config.hop * torch.arange(count)
+
+
+def nearest_frames(num_samples: int, config: HubertConfig, first: float, hop: float, count: int) -> Tensor:
+    """(T,) int64, which of `count` other frames of a clip is nearest to each frame of a net; the earlier of two.
+
+    first, hop: samples to the middle of the first of the others, and between their middles.
+    """
+    middles = frame_middles(config, max(num_frames(num_samples, config), 0))
+    return ((middles - first) / hop - 0.5).ceil().long().clamp(0, count - 1)
+
+
+def require_same_frames(teacher: HubertConfig, student: HubertConfig) -> None:
+    """Raise ValueError where two nets make other frames of a clip, whose states cannot be compared one by one."""
+    theirs, own = ((receptive_field(net), net.hop) for net in (teacher, student))
+    if theirs != own:
+        raise ValueError(f"teacher: its frames are {theirs[0]} samples long and {theirs[1]} apart, "
+                         f"the student's {own[0]} and {own[1]}: they must be the same")  # fmt: skip
 
 
 def valid_mask(lengths: Tensor, width: int) -> Tensor:

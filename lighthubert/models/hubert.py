@@ -63,20 +63,22 @@ class Hubert(nn.Module):
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None,
                 channel_mask: Tensor | None = None) -> HubertOutput:  # fmt: skip
-        """waveform (B, S) float at 16 kHz; lengths (B,) valid samples, all if None; mask (B, T) bool, True = masked.
+        """waveform (B, S) float at 16 kHz, of any precision; lengths (B,) valid samples, all if None; mask (B, T) bool,
+        True = masked.
 
         channel_mask (B, E) bool: channels of the projection that are 0 in the whole clip, as in fine-tuning.
-        Raises ValueError for wrong shapes and for clips that are shorter than one frame's receptive field.
+        Raises ValueError for wrong types and shapes, and for clips shorter than one frame's receptive field.
         """
-        self._check(waveform, lengths)
+        self._check(waveform, lengths, mask, channel_mask)
         if lengths is not None:  # whatever stands in the padding, be it NaN
             waveform = torch.where(valid_mask(lengths, waveform.shape[1]), waveform, 0)
         if self.config.normalize_waveform:
             waveform = normalize_waveform(waveform, lengths)
-        x = self.frontend(waveform, lengths)
+        x = self.frontend(waveform.to(self.mask_embed.dtype), lengths)
         if mask is not None:
-            if mask.shape != x.shape[:2]:
-                raise ValueError(f"mask: expected shape {tuple(x.shape[:2])} (clips, frames), got {tuple(mask.shape)}")
+            if mask.shape != x.shape[:2] or mask.dtype != torch.bool:
+                raise ValueError(f"mask: expected bool of shape {tuple(x.shape[:2])} (clips, frames), "
+                                 f"got {mask.dtype} {tuple(mask.shape)}")  # fmt: skip
             x = torch.where(mask[:, :, None], self.mask_embed.to(x.dtype), x)
         if channel_mask is not None:
             x = torch.where(channel_mask[:, None], 0, x)
@@ -89,7 +91,11 @@ class Hubert(nn.Module):
         states, ffn_outputs = self.encoder(x, valid)
         return HubertOutput((x, *states), tuple(ffn_outputs), frames)
 
-    def _check(self, waveform: Tensor, lengths: Tensor | None) -> None:
+    def _check(self, waveform: Tensor, lengths: Tensor | None, *masks: Tensor | None) -> None:
+        names = ("waveform", "lengths", "mask", "channel_mask")
+        for name, value in zip(names, (waveform, lengths, *masks), strict=True):
+            if value is not None and not isinstance(value, Tensor):
+                raise ValueError(f"{name}: expected a torch tensor, got {type(value).__name__}")
         if waveform.ndim != 2 or not waveform.is_floating_point():
             raise ValueError(
                 f"waveform: expected floats of shape (clips, samples), got {waveform.dtype} {tuple(waveform.shape)}"
@@ -99,8 +105,9 @@ class Hubert(nn.Module):
             raise ValueError(f"waveform: needs {shortest} samples or more (one frame), got {waveform.shape[1]}")
         if lengths is None or torch.compiler.is_compiling():
             return
-        if lengths.shape != waveform.shape[:1]:
-            raise ValueError(f"lengths: expected shape ({waveform.shape[0]},), got {tuple(lengths.shape)}")
+        if lengths.shape != waveform.shape[:1] or lengths.is_floating_point():
+            raise ValueError(f"lengths: expected integers of shape ({waveform.shape[0]},), "
+                             f"got {lengths.dtype} {tuple(lengths.shape)}")  # fmt: skip
         if lengths.device.type != "cpu":
             return  # to look at them would wait for the accelerator
         if any(not shortest <= n <= waveform.shape[1] for n in lengths.tolist()):

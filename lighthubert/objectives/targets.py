@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lighthubert.elastic import Subnet, Supernet
-from lighthubert.models import HubertConfig, HubertOutput, valid_mask
+from lighthubert.models import HubertConfig, HubertOutput, require_same_frames, valid_mask
 from lighthubert.models.frontend import standardize
 from lighthubert.schema import POSITIVE, Checked, Rule
 
@@ -36,7 +36,8 @@ class TargetConfig(Checked):
     """Instead of the mean: layers of the teacher that the same layers predict, one by one."""
 
     def check(self, teacher: HubertConfig, student: HubertConfig) -> None:
-        """Raises ValueError if the nets do not have these layers."""
+        """Raises ValueError if the nets do not have these layers, or other frames than each other."""
+        require_same_frames(teacher, student)
         if self.pairs:
             if max(self.pairs) > min(teacher.num_layers, student.num_layers):
                 depth = f"teacher has {teacher.num_layers} layers, the student {student.num_layers}"

@@ -14,16 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lighthubert.data import Batch
-from lighthubert.data.plan import HOP
-from lighthubert.models import Hubert, num_frames
+from lighthubert.models import Hubert, HubertConfig, nearest_frames, num_frames, receptive_field
 from lighthubert.runtime.errors import UserError
 from lighthubert.runtime.files import replacing
 
 
 @torch.no_grad()
-def layer_features(net: Hubert, waveform: Tensor, layer: int) -> Tensor:
-    """(S,) -> (T, E): hidden state `layer` of a net, for the units of the next iteration."""
-    return net(waveform[None]).hidden_states[layer][0].float()
+def layer_features(net: Hubert, waveform: Tensor, layer: int, frames: HubertConfig) -> Tensor:
+    """(S,) -> (T, E): hidden state `layer` of a net, for the units of the next iteration.
+
+    frames: the net that learns them, for each of whose frames the state is taken whose middle is nearest.
+    """
+    states = net(waveform[None]).hidden_states[layer][0].float().cpu()
+    first, hop = receptive_field(net.config) / 2, net.config.hop
+    return states[nearest_frames(len(waveform), frames, first, hop, len(states))]
 
 
 def fit_kmeans(features: Iterable[np.ndarray | Tensor], num_units: int, seed: int) -> np.ndarray:
@@ -45,10 +49,11 @@ def assign(features: Tensor, centres: Tensor) -> np.ndarray:
 class UnitLabels:
     """Units of every clip of a manifest, in one file: clip after clip, with the frame at which each clip begins.
 
-    A clip that could not be read has no frames.
+    A clip that could not be read has no frames. net: whose frames have units.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, net: HubertConfig) -> None:
+        self.net = net
         with np.load(path, allow_pickle=False) as file:
             self.units, self.offsets = file["units"], file["offsets"]
 
@@ -63,10 +68,10 @@ class UnitLabels:
     def of(self, batch: Batch) -> Tensor:
         """(B, T) int64, the units of a batch's crops; -100 where a clip has ended."""
         rows = [
-            self.units[self.offsets[row] : self.offsets[row + 1]][start // HOP :]
+            self.units[self.offsets[row] : self.offsets[row + 1]][start // self.net.hop :]
             for row, start in zip(batch.rows, batch.starts, strict=True)
         ]
-        frames = num_frames(batch.lengths)
+        frames = num_frames(batch.lengths, self.net)
         table = torch.full((len(rows), int(frames.max())), -100)
         for i, (row, n) in enumerate(zip(rows, frames.tolist(), strict=True)):
             table[i, : min(n, len(row))] = torch.from_numpy(row[:n].astype(np.int64))

@@ -1,4 +1,4 @@
-"""Manifests of LibriSpeech: SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac with one .trans.txt a chapter."""
+"""Manifests of LibriSpeech: SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac or .wav, one .trans.txt a chapter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from lighthubert.prepare.report import PrepareError, write_clips, write_measured
 from lighthubert.prepare.text import normalise
 
 TRAIN_960 = ("train-clean-100", "train-clean-360", "train-other-500")
+SUFFIXES = (".flac", ".wav")
 
 
 def prepare_librispeech(root: Path, out: Path, jobs: int) -> None:
-    """Write one manifest a subset, and train-960.tsv where all of training is there. Lengths are the FLAC headers'."""
+    """Write one manifest a subset, and train-960.tsv where all of training is there. Lengths are the headers'."""
     root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     subsets = sorted({path.parents[2] for path in root.glob("*/*/*/*.trans.txt")})
     if not subsets:
@@ -28,7 +29,7 @@ def prepare_librispeech(root: Path, out: Path, jobs: int) -> None:
 def prepare_subset(subset: Path, target: Path, jobs: int) -> list[dict[str, Any]]:
     """Write the manifest of one subset; its rows."""
     texts = read_transcripts(subset)
-    files = sorted({*subset.glob("*/*/*.flac"), *texts})
+    files = sorted({*(file for suffix in SUFFIXES for file in subset.glob(f"*/*/*{suffix}")), *texts})
 
     def measure(path: Path) -> int:
         if path not in texts:
@@ -46,7 +47,9 @@ def read_transcripts(subset: Path) -> dict[Path, str]:
     """Audio file -> text of all chapters; a line is NAME TEXT."""
     texts = {}
     for chapter in sorted(subset.glob("*/*/*.trans.txt")):
-        for line in chapter.read_text(encoding="utf-8").splitlines():
-            name, _, text = line.partition(" ")
-            texts[chapter.parent / f"{name}.flac"] = text
+        for line in chapter.read_text(encoding="utf-8-sig").splitlines():
+            if line.strip():
+                name, _, text = line.strip().partition(" ")
+                files = [chapter.parent / f"{name}{suffix}" for suffix in SUFFIXES]
+                texts[next((file for file in files if file.exists()), files[0])] = text
     return texts

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lighthubert.data import SAMPLE_RATE, AudioError, write_manifest
-from lighthubert.data.manifest import listed_path
-from lighthubert.runtime.errors import UserError
+from lighthubert.data.manifest import fits, listed_path
+from lighthubert.runtime.errors import UserError, one_line
 from lighthubert.runtime.progress import track
 
 Item = TypeVar("Item")
@@ -36,7 +36,7 @@ def each(
     try:
         for item, result in zip(track(items, title, "file"), pool.map(attempt, items), strict=True):
             if isinstance(result, AudioError):
-                print(f"skipped {name(item)}: {result.reason}", file=sys.stderr)
+                print(f"skipped {one_line(str(name(item)))}: {result.reason}", file=sys.stderr)
             else:
                 yield item, result
     finally:
@@ -58,9 +58,15 @@ def write_measured(path: Path, files: Sequence[Path], measure: Callable[[Path], 
 
     nothing: the PrepareError that it raises where none can be.
     """
+
+    def measured(file: Path) -> int:
+        if not fits(listed_path(file, path)):
+            raise AudioError(file, "a manifest cannot hold this name: not UTF-8, a tab or a line break")
+        return measure(file)
+
     rows = [
         {"path": listed_path(file, path), "samples": samples, **columns(file)}
-        for file, samples in each(files, measure, str, jobs, title)
+        for file, samples in each(files, measured, str, jobs, title)
     ]
     if not rows:
         raise PrepareError(nothing)

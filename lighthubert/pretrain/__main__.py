@@ -46,7 +46,7 @@ def distill(recipe: Distill, device: torch.device) -> Work:
     objective = Distillation(supernet.to(device), teacher.hubert.to(device), recipe, valid)
 
     def run() -> None:
-        if train_recipe(objective, recipe, train, content).finished and ranks.rank() == 0:
+        if train_recipe(objective, recipe, train, supernet.config, content).finished and ranks.rank() == 0:
             folder = Path(recipe.run_dir)
             supernet.cpu()
             if alone is not None:
@@ -58,7 +58,7 @@ def distill(recipe: Distill, device: torch.device) -> Work:
             report(supernet, folder, valid, recipe.data, recipe.eval_archs)
 
     about = [f"teacher {recipe.teacher}: {teacher.hubert}", f"student: {supernet.space}"]
-    return Work([*about, *about_training(recipe, train, valid)], run)
+    return Work([*about, *about_training(recipe, train, valid, supernet.config)], run)
 
 
 def units(recipe: Units, device: torch.device) -> Work:
@@ -77,15 +77,16 @@ def units(recipe: Units, device: torch.device) -> Work:
 
     def run() -> None:
         folder = Path(recipe.run_dir) / "units"
-        labels = make_units(recipe.units, source, {"train": train, "valid": valid}, folder, recipe.seed, device)
+        clips = {"train": train, "valid": valid}
+        labels = make_units(recipe.units, source, recipe.model, clips, folder, recipe.seed, device)
         objective = MaskedUnits(model.to(device), recipe, labels, valid)
-        if train_recipe(objective, recipe, train, content).finished and ranks.rank() == 0:
+        if train_recipe(objective, recipe, train, recipe.model, content).finished and ranks.rank() == 0:
             path = Path(recipe.run_dir) / "hubert.safetensors"
             save(model.hubert.cpu(), path)
             print(f"{path}: the trained HuBERT")
 
     about = [f"model: {model.hubert}", f"{recipe.units.num_units} units of {recipe.units.source}"]
-    return Work([*about, *about_training(recipe, train, valid)], run)
+    return Work([*about, *about_training(recipe, train, valid, recipe.model)], run)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Distillation(Objective):
     def evaluate(self, step: int, rank: int, world: int) -> Sums:
         """Distances on held-out clips: of clean speech over all frames, and of masked speech over masked frames."""
         sums, device = Sums(), next(self.model.parameters()).device
-        for batch in eval_batches(self.valid, self.recipe.data, rank, world):
+        for batch in eval_batches(self.valid, self.recipe.data, self.model.config, rank, world):
             mask, _ = self.weights(batch)
             batch, mask = batch.to(device), mask.to(device)
             output = self.teacher(batch.waveform, batch.lengths)

@@ -32,7 +32,7 @@ def report(supernet: Supernet, run_dir: Path, valid: Manifest, data: DataConfig,
     if isinstance(supernet.space, OneArch):
         print(f"{run_dir / 'hubert.safetensors'}: the trained net")
         return
-    batch = next(eval_batches(valid, data))
+    batch = next(eval_batches(valid, data, supernet.config))
     for name, arch in archs.items():
         path = run_dir / "subnets" / f"{name}.safetensors"
         difference = extract_and_compare(supernet, arch, path, batch)

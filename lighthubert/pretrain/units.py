@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from lighthubert.checkpoint import Loaded
 from lighthubert.data import AudioError, Batch, Manifest, eval_batches, load_audio, mfcc
-from lighthubert.models import Hubert, HubertConfig, num_frames
+from lighthubert.models import Hubert, HubertConfig, num_frames, receptive_field
 from lighthubert.objectives import UnitHead, UnitLabels, draw_mask, frame_weights
 from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
 from lighthubert.pretrain.recipe import UnitConfig, Units
 from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import one_line
 from lighthubert.runtime.progress import track
 from lighthubert.runtime.sums import Sums
 from lighthubert.train import Objective
@@ -75,7 +76,7 @@ class MaskedUnits(Objective):
     def evaluate(self, step: int, rank: int, world: int) -> Sums:
         """Cross-entropy of masked frames, accuracy of masked and of unmasked ones, on held-out clips."""
         sums, device = Sums(), next(self.model.parameters()).device
-        for batch in eval_batches(self.clips, self.recipe.data, rank, world):
+        for batch in eval_batches(self.clips, self.recipe.data, self.recipe.model, rank, world):
             units, mask, _ = (t.to(device) for t in self.frames(batch, "valid"))
             batch = batch.to(device)
             logits = self.model(batch.waveform, batch.lengths, mask)
@@ -103,15 +104,16 @@ def check_layer(config: UnitConfig, source: Loaded | None) -> None:
         raise ValueError(f"units.layer: {depth}, got {config.layer}")
 
 
-def make_units(config: UnitConfig, source: Loaded | None, clips: Mapping[str, Manifest], folder: Path, seed: int,
-               device: torch.device) -> dict[str, UnitLabels]:  # fmt: skip
+def make_units(config: UnitConfig, source: Loaded | None, model: HubertConfig, clips: Mapping[str, Manifest],
+               folder: Path, seed: int, device: torch.device) -> dict[str, UnitLabels]:  # fmt: skip
     """Cluster features of some training clips and label every clip; what a killed run has finished is kept.
 
-    source: the net whose hidden state is clustered, None for MFCC. clips: the manifests "train" and "valid". The ranks
-    share the clips, each on its device.
+    source: the net whose hidden state is clustered, None for MFCC. model: whose frames have units. clips: the manifests
+    "train" and "valid". The ranks share the clips, each on its device.
     """
-    content = {} if source is None else {"source_weights": source.digest}
-    features = Features(config, None if source is None else source.hubert.to(device), device)
+    content: dict[str, Any] = {} if source is None else {"source_weights": source.digest}
+    features = Features(config, None if source is None else source.hubert.to(device), model, device)
+    content["frames"] = [receptive_field(model), model.hop]
     about = {**asdict(config), "seed": seed, **{name: m.digest for name, m in clips.items()}, **content}
     centres_file = folder / "centres.npz"
     if ranks.on_first(lambda: not centres_file.exists() or read_about(centres_file) != about):
@@ -126,7 +128,7 @@ def make_units(config: UnitConfig, source: Loaded | None, clips: Mapping[str, Ma
             rows, none = range(len(manifest)), np.zeros(0, dtype=np.uint16)
             shares = features.of(manifest, rows, f"units of {name} clips", partial(assign, centres=table))
             ranks.on_first(partial(UnitLabels.write, path, [none if units is None else units for units in shares]))
-    return {name: UnitLabels(folder / f"{name}.npz") for name in clips}
+    return {name: UnitLabels(folder / f"{name}.npz", model) for name in clips}
 
 
 def _fit(frames: Sequence[np.ndarray | None], num_units: int, seed: int, path: Path, about: dict[str, Any]) -> None:
@@ -138,10 +140,10 @@ def _fit(frames: Sequence[np.ndarray | None], num_units: int, seed: int, path: P
 
 
 class Features:
-    """What is clustered of a clip: MFCC, or a hidden state of a net, (T, D)."""
+    """What is clustered of a clip, on the frames of `model`: MFCC, or a hidden state of a net, (T, D)."""
 
-    def __init__(self, config: UnitConfig, net: Hubert | None, device: torch.device) -> None:
-        self.config, self.net, self.device = config, net, device
+    def __init__(self, config: UnitConfig, net: Hubert | None, model: HubertConfig, device: torch.device) -> None:
+        self.config, self.net, self.model, self.device = config, net, model, device
 
     def of(self, manifest: Manifest, rows: Sequence[int], title: str,
            view: Callable[[Tensor], np.ndarray]) -> list[np.ndarray | None]:  # fmt: skip
@@ -155,8 +157,8 @@ class Features:
         try:
             waveform = load_audio(manifest.file_path(row))
             if self.net is None:
-                return mfcc(waveform)
-            return layer_features(self.net, waveform.to(self.device), self.config.layer).cpu()
+                return mfcc(waveform, self.model)
+            return layer_features(self.net, waveform.to(self.device), self.config.layer, self.model)
         except (AudioError, ValueError) as error:
-            logger.warning("no units for %s: %s", manifest.files[row], error)
+            logger.warning("%s", one_line(f"no units for {manifest.files[row]}: {error}"))
             return None

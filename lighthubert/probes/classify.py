@@ -66,7 +66,7 @@ def label(probe: Probe, represent: Represent, context: int, layers: Sequence[int
     """Features and labels of all clips."""
     per_frame = probe.kind == "frames"
     seen = collect(probe.manifest, represent, layers, lambda t: stack(t, context) if per_frame else pool(t)[None])
-    labels = [probe.labels(row, count) for row, count in zip(seen.rows, seen.counts, strict=True)]
+    labels = [probe.labels(row, count, represent.net) for row, count in zip(seen.rows, seen.counts, strict=True)]
     return Items(seen.layers, np.concatenate(labels).astype(str), np.repeat(seen.rows, seen.counts))
 
 

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lighthubert.data import SAMPLE_RATE, Manifest, ManifestError
+from lighthubert.models import HubertConfig, frame_middles, receptive_field
 from lighthubert.tasks.labels import labelled_rows
 
 KINDS = ("classes", "frames", "text")
 SILENCE = "-"
+HUBERT = HubertConfig()  # in its frames stand recognised phones
 REACH = 4  # frames from a recognised phone that are still its own; further ones are silence
 SHORTEST, LONGEST = 0.4, 15.0  # seconds: too short to judge; longer clips would be cut and their texts not
 
@@ -43,10 +45,10 @@ class Probe:
         samples = np.array([clip.samples for clip in self.clips], dtype=np.int64)
         return Manifest(self.source, Path(), [clip.file for clip in self.clips], samples)
 
-    def labels(self, row: int, frames: int) -> np.ndarray:
-        """Of a clip: one label, or one of each of its frames (frames,)."""
+    def labels(self, row: int, frames: int, net: HubertConfig) -> np.ndarray:
+        """Of a clip: one label, or one of each of so many frames of a net (frames,)."""
         label = self.clips[row].label
-        return frame_labels(label, frames) if self.kind == "frames" else np.array([label])
+        return frame_labels(label, frames, net) if self.kind == "frames" else np.array([label])
 
     def take(self, num_train: int | None, num_held_out: int | None) -> Probe:
         """The same probe on so many of its clips, drawn the same way each time; on all of them for None."""
@@ -156,12 +158,14 @@ def phones(name: str, corpus: File, source: str) -> Probe:
     return make_probe(name, path, column="phones", kind="frames", split="split", where={"source": source})
 
 
-def frame_labels(spikes: str, frames: int) -> np.ndarray:
-    """(frames,) the phone whose recognition is nearest, at most REACH frames away; the earlier one of two as near."""
-    labels, distance = np.full(frames, SILENCE, dtype=object), np.full(frames, REACH + 1)
+def frame_labels(spikes: str, frames: int, net: HubertConfig) -> np.ndarray:
+    """(frames,) for each frame of a net the phone whose recognition is nearest, at most REACH frames of 20 ms away; the
+    earlier one of two as near."""
+    places = ((frame_middles(net, frames) - receptive_field(HUBERT) / 2) / HUBERT.hop).numpy()
+    labels, distance = np.full(frames, SILENCE, dtype=object), np.full(frames, REACH + 0.5)
     for item in spikes.split():
         start, phone = item.split(":", 1)
-        away = np.abs(np.arange(frames) - int(start))
+        away = np.abs(places - int(start))
         nearer = away < distance
         labels[nearer], distance[nearer] = phone, away[nearer]
     return labels

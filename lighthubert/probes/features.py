@@ -12,10 +12,20 @@ import torch
 from torch import Tensor
 
 from lighthubert.data import Batch, DataConfig, Manifest, eval_batches, mfcc
-from lighthubert.models import Hubert
+from lighthubert.models import Hubert, HubertConfig
 
-Represent = Callable[[Batch], list[list[Tensor]]]  # batch -> for each layer, the frames (T, D) of each clip
 BATCH = DataConfig(max_seconds=32, max_clip_seconds=15)
+
+
+@dataclass(frozen=True)
+class Represent:
+    """frames: a batch -> for each layer, the frames (T, D) of each clip. net: whose frames they are."""
+
+    frames: Callable[[Batch], list[list[Tensor]]]
+    net: HubertConfig
+
+    def __call__(self, batch: Batch) -> list[list[Tensor]]:
+        return self.frames(batch)
 
 
 @dataclass(frozen=True)
@@ -27,10 +37,13 @@ class Features:
     counts: list[int]
 
 
-def mfcc_frames(batch: Batch) -> list[list[Tensor]]:
-    """The one layer of 13 MFCC with deltas (T, 39): what a net has to beat. Means over the clip are kept."""
+def _mfcc(batch: Batch) -> list[list[Tensor]]:
     clips = zip(batch.waveform, batch.lengths.tolist(), strict=True)
-    return [[mfcc(waveform[:samples], subtract_mean=False) for waveform, samples in clips]]
+    return [[mfcc(waveform[:samples], HubertConfig(), subtract_mean=False) for waveform, samples in clips]]
+
+
+mfcc_frames = Represent(_mfcc, HubertConfig())
+"""The one layer of 13 MFCC with deltas (T, 39): what a net has to beat. Means over the clip are kept."""
 
 
 def hidden_states(net: Hubert) -> Represent:
@@ -43,7 +56,7 @@ def hidden_states(net: Hubert) -> Represent:
         frames = output.lengths.tolist()
         return [[state[i, :n].cpu() for i, n in enumerate(frames)] for state in output.hidden_states]
 
-    return represent
+    return Represent(represent, net.config)
 
 
 def collect(manifest: Manifest, represent: Represent, layers: Sequence[int] | None,
@@ -51,7 +64,7 @@ def collect(manifest: Manifest, represent: Represent, layers: Sequence[int] | No
     """What `view` makes of each clip's frames, (T, D) -> (items, D'), of some layers or all, kept in memory."""
     seen: list[list[np.ndarray]] = []
     rows: list[int] = []
-    for batch in eval_batches(manifest, BATCH):
+    for batch in eval_batches(manifest, BATCH, represent.net):
         states = represent(batch)
         states = [states[layer] for layer in layers] if layers else states
         seen = seen or [[] for _ in states]

@@ -59,11 +59,11 @@ def prepare(recipe: Prune, device: torch.device) -> Work:
     objective = Pruning(model.to(device), criterion)
 
     def run() -> None:
-        if train_recipe(objective, recipe, train, content).finished and ranks.rank() == 0:
-            report(model.cpu(), tuned, init, Path(recipe.run_dir), next(eval_batches(valid, recipe.data)))
+        if train_recipe(objective, recipe, train, net.config, content).finished and ranks.rank() == 0:
+            report(model.cpu(), tuned, init, Path(recipe.run_dir), next(eval_batches(valid, recipe.data, net.config)))
 
     about = [f"{key}: {text}" for key, text in objective.describe().items()]
-    return Work([*about, *about_training(recipe, train, valid)], run)
+    return Work([*about, *about_training(recipe, train, valid, net.config)], run)
 
 
 if __name__ == "__main__":

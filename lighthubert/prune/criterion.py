@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lighthubert.data import Batch, DataConfig, Manifest, eval_batches
-from lighthubert.models import Hubert, HubertConfig, HubertOutput, num_frames, valid_mask
+from lighthubert.models import Hubert, HubertConfig, HubertOutput, num_frames, require_same_frames, valid_mask
 from lighthubert.objectives import distance
 from lighthubert.prune.recipe import DistillConfig
 from lighthubert.runtime.sums import Sums
@@ -39,6 +39,7 @@ class Distil:
 
     def __init__(self, teacher: Hubert, net: HubertConfig, config: DistillConfig, valid: Manifest,
                  data: DataConfig) -> None:  # fmt: skip
+        require_same_frames(teacher.config, net)
         for name, sizes in (("teacher", teacher.config), ("net", net)):
             if max(config.layers) > sizes.num_layers:
                 raise ValueError(f"distill.layers: the {name} has {sizes.num_layers} layers, got {config.layers}")
@@ -66,7 +67,7 @@ class Distil:
     def evaluate(self, net: Net, rank: int, world: int) -> Sums:
         """Sums of the loss over a rank's share of the held-out clips."""
         device, sums = next(self.teacher.parameters()).device, Sums()
-        for batch in eval_batches(self.valid, self.data, rank, world):
+        for batch in eval_batches(self.valid, self.data, self.teacher.config, rank, world):
             batch = batch.to(device)
             sums.add("loss/distance", float(self.loss(net(batch.waveform, batch.lengths), batch)), self.count(batch))
         return sums

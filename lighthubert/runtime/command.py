@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from lighthubert.runtime import process, ranks
-from lighthubert.runtime.errors import UserError
+from lighthubert.runtime.errors import UserError, one_line
 from lighthubert.runtime.files import locked
 
 MENDABLE = (ValueError, OSError, ImportError)  # of values and sizes, files, packages that are not installed
@@ -119,7 +119,7 @@ def report_errors(command: Callable[[], int | None], mendable: tuple[type[Except
 
 def _say(message: str) -> None:
     """Most errors are the same on all ranks, but torchrun ends the slower ones before they can say theirs."""
-    rank = os.environ.get("RANK", "0")
+    rank, message = os.environ.get("RANK", "0"), one_line(message)
     print(message if rank == "0" else message.replace("error:", f"error on rank {rank}:", 1), file=sys.stderr)
 
 

@@ -6,13 +6,15 @@ import errno
 import hashlib
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from lighthubert.runtime import ranks
-from lighthubert.runtime.errors import StateError
+from lighthubert.runtime.errors import StateError, UserError
 
 # Reader processes of a killed run keep its lock until they notice, after up to 5 seconds.
 LOCK_SECONDS = 10.0
@@ -38,6 +40,46 @@ def replacing(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
     if os.name == "posix":
         _to_disk(path.parent)  # the new name, too
+
+
+@contextmanager
+def open_regular(path: str | Path, error: type[UserError], most: int | None = None) -> Iterator[BinaryIO]:
+    """A regular file, open for reading bytes. A reader's one way to a file.
+
+    error: raised, with the path, for whatever stands in the way: no such file, no right to it, a name that no file can
+    have, a pipe, device or folder, more than `most` bytes, an error of the disk, a file that changes while it is read.
+    """
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  closed below
+    except (OSError, ValueError) as problem:  # ValueError: a name with a NUL, or no Unicode text
+        raise error(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+    with file:
+        try:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise error(f"{path}: not a regular file")
+            if most is not None and before.st_size > most:
+                raise error(f"{path}: {before.st_size:,} bytes; such a file has {most:,} at most")
+            yield file
+            after = os.fstat(file.fileno())
+        except OSError as problem:
+            raise error(f"{path}: {problem.strerror or problem}") from None
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise error(f"{path}: was written to while it was read")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # else to open a pipe waits for its writer
+
+
+def read_text(path: str | Path, error: type[UserError], most: int | None = None) -> str:
+    """The text of a regular file in UTF-8, with or without a byte order mark; errors as in `open_regular`."""
+    with open_regular(path, error, most) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not UTF-8 text ({problem.reason} at byte {problem.start})") from None
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def prepare(recipe: Search, device: torch.device) -> Work:
         Budget(space_of(supernet), known)
     score_on = probe_on(recipe.probe) if recipe.probe else loss_on(recipe, file, supernet)
     score = score_on(recipe.valid_manifest, False)
+    (recipe.latency or Conditions()).check(supernet.config)
 
     def run() -> None:
         best = find(recipe, supernet, {"supernet": file.digest, **score.content}, score)

@@ -21,7 +21,7 @@ from lighthubert.elastic import SearchSpace
 from lighthubert.models import Arch
 from lighthubert.runtime import ranks
 from lighthubert.runtime.errors import StateError
-from lighthubert.runtime.files import digest, naming, write_text
+from lighthubert.runtime.files import digest, naming, open_regular, write_text
 from lighthubert.runtime.fingerprint import fingerprint, require_same
 
 COLUMNS = ("params", "macs")  # costs that are kept beside every score
@@ -110,7 +110,10 @@ def _append(path: Path, lines: bytes) -> None:
 def _read(path: Path, recipe: Mapping[str, Any], space: SearchSpace) -> list[Scored]:
     """What is known; a new file gets its first line, which says of what recipe it is. A half line is cut off."""
     head = json.dumps({"search": recipe}, sort_keys=True)
-    text = path.read_bytes() if path.exists() else b""
+    text = b""
+    if path.exists():
+        with open_regular(path, StateError) as file:
+            text = file.read()
     whole = text[: text.rfind(b"\n") + 1]
     if len(whole) < len(text):
         os.truncate(path, len(whole))

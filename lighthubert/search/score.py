@@ -40,7 +40,7 @@ class HeldOutLoss:
         self.device = next(supernet.parameters()).device
         self.batches = []
         teacher = teacher.eval().to(self.device)
-        for batch in eval_batches(clips, data):
+        for batch in eval_batches(clips, data, teacher.config):
             batch = batch.to(self.device)
             with torch.inference_mode():
                 output = teacher(batch.waveform, batch.lengths)

@@ -84,7 +84,7 @@ def evaluate_task(model: TaskModel, labels: Labels, data: DataConfig, decode: De
     that none can be had of count in the rates alone.
     """
     net, sums = net or model.hubert, Sums()
-    for batch in eval_batches(labels.clips, uncropped(data, labels.clips), rank, world):
+    for batch in eval_batches(labels.clips, uncropped(data, labels.clips), model.hubert.config, rank, world):
         output = net(batch.waveform.to(model.device), batch.lengths.to(model.device))
         logits, frames, table = model.head(output), output.lengths, labels.of(batch)
         texts = [labels.texts[row] for row in batch.rows]

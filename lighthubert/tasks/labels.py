@@ -15,7 +15,7 @@ from lighthubert.data import Batch, Manifest, ManifestError
 from lighthubert.models import HubertConfig, num_frames
 from lighthubert.runtime.files import digest
 from lighthubert.tasks.config import TaskConfig
-from lighthubert.tasks.vocabulary import Vocabulary, words
+from lighthubert.tasks.vocabulary import Vocabulary, tell_unspelt, words
 
 PAD = -1  # of label tables
 
@@ -64,6 +64,7 @@ class Labels:
         self.clips, self.kind, self.vocabulary = clips, config.kind, vocabulary
         self.texts = [words(text) for text in clips.columns[config.column]]
         self.ids = vocabulary.encode(self.texts, config.kind)
+        tell_unspelt(clips.path, "labels", self.texts, [vocabulary.text(ids) for ids in self.ids])
 
     def of(self, batch: Batch) -> Tensor:
         """(B, L) int64, on the host: ids of the clips, PAD behind them. Classes: L = 1, PAD for an unknown one."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lighthubert.runtime import ranks
+from lighthubert.runtime.errors import UserError
 from lighthubert.tasks.config import TaskConfig
 
 BLANK, SPACE = "<blank>", "▁"  # the first token of CTC; what begins, or stands between, words
+
+logger = logging.getLogger("lighthubert")
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Vocabulary:
         """The token ids of each text, or the one of a class. What the vocabulary does not have is left out."""
         if kind == "ctc" and self.tokenizer is not None:
             tokenizer = _tokenizers().Tokenizer.from_str(json.dumps(self.tokenizer))
-            return [encoding.ids for encoding in tokenizer.encode_batch([words(text) for text in texts])]
+            return [[i for i in row.ids if i] for row in tokenizer.encode_batch([words(text) for text in texts])]
         ids = {name: i for i, name in enumerate(self.names)}
         if kind == "ctc":
             return [[ids[c] for c in words(text).replace(" ", SPACE) if c in ids] for text in texts]
@@ -41,8 +48,18 @@ class Vocabulary:
 
 
 def words(text: str) -> str:
-    """A text with single spaces between its words."""
-    return " ".join(text.split())
+    """A text with single spaces between its words, and one form of each letter (NFC)."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def tell_unspelt(source: str | Path, what: str, texts: Sequence[str], read: Sequence[str]) -> None:
+    """Warn of texts that do not come back from their ids; read: what does. Raises UserError if nothing does."""
+    unspelt = [text for text, came_back in zip(texts, read, strict=True) if text != came_back]
+    if not any(read):
+        raise UserError(f"{source}: none of its {len(texts)} {what} can be spelt with the vocabulary: {unspelt[0]!r}")
+    if unspelt and ranks.rank() == 0:
+        logger.warning("%s: %d of %d %s cannot be spelt with the vocabulary, such as %r",
+                       source, len(unspelt), len(texts), what, unspelt[0])  # fmt: skip
 
 
 def build_vocabulary(texts: Sequence[str], config: TaskConfig) -> Vocabulary:

@@ -55,6 +55,11 @@ def wav2vec2(large: bool, **settings: Any) -> Any:
     return jittered(torchaudio.models.wav2vec2_model(**{**sizes, **settings}))
 
 
+def told(large: bool) -> dict[str, Any]:
+    """What the tensors of `wav2vec2` do not say."""
+    return {"head_dim": 64, "norm_first": large, "normalize_waveform": large}
+
+
 def fairseq_name(key: str, large: bool) -> str:
     """fairseq's name of a tensor of transformers, after transformers' documented conversion, written down anew."""
     if key.startswith("feature_extractor."):

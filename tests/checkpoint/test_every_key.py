@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from foreign_nets import BASE, LARGE, fairseq_state, hugging_face, wav2vec2
+from foreign_nets import BASE, LARGE, fairseq_state, hugging_face, told, wav2vec2
 from torch import Tensor
 
 from lighthubert.checkpoint import CheckpointError, load
@@ -46,12 +46,13 @@ def in_fairseq(folder: Path) -> tuple[State, Callable[[State], Path]]:
 @pytest.mark.parametrize("layout", [in_hugging_face, in_torchaudio, in_fairseq])
 def test_each_key(tmp_path: Path, layout: Callable[..., tuple[State, Callable[[State], Path]]]) -> None:
     state, write = layout(tmp_path)
-    load(write(state))
+    said = told(True) if layout is in_torchaudio else None
+    load(write(state), said)
     for i, key in enumerate(state):
         other = list(state)[i - 7]
         changed = {k: v for k, v in state.items() if k != key} | {other: torch.zeros(3, 5), "another": torch.zeros(1)}
         with pytest.raises(CheckpointError) as caught:
-            load(write(changed))
+            load(write(changed), said)
         message = str(caught.value)
         half = key.endswith(("weight_g", "weight_v", "original0", "original1"))
         assert "another: unexpected" in message

@@ -201,7 +201,7 @@ def test_incomplete_folders(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin: expected a state dict, got list"):
         load(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safetensors"}}')
-    with pytest.raises(CheckpointError, match=r"model-1\.safetensors: cannot be read as safetensors: "):
+    with pytest.raises(CheckpointError, match=r"model-1\.safetensors: No such file"):
         load(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "yes"}')
     with pytest.raises(CheckpointError, match="do_normalize: expected true or false, got 'yes'"):

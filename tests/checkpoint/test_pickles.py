@@ -6,6 +6,8 @@ import os
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,80 @@ def test_damaged_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
         except CheckpointError:
             refused += 1
     assert 20 < refused < 400
+
+
+def rezipped(path: Path, change: Callable[[str, bytes], bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    """The records of a file of torch.save anew, each after `change`."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in records.items():
+            archive.writestr(name, change(name, content))
+
+
+def test_a_storage_longer_than_its_record_is_refused(tmp_path: Path) -> None:
+    """torch would take what lies behind it in memory for weights."""
+    torch.save({"model": {"mask_emb": torch.ones(10**6)}}, tmp_path / "net.pt")
+    rezipped(tmp_path / "net.pt", lambda name, content: content[:8] if name.endswith("data/0") else content)
+    assert torch.load(tmp_path / "net.pt", weights_only=True)["model"]["mask_emb"].shape == (10**6,)
+    with pytest.raises(CheckpointError, match=r"net\.pt: refused: .*storage 0: 1000000 numbers are not in the file"):
+        load(tmp_path / "net.pt")
+
+
+def test_compressed_records_are_refused(tmp_path: Path) -> None:
+    torch.save({"model": {"mask_emb": torch.zeros(10**6)}}, tmp_path / "net.pt")
+    rezipped(tmp_path / "net.pt", lambda _, content: content, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "net.pt").stat().st_size < 10**5
+    with pytest.raises(CheckpointError, match=r"net\.pt: refused: .*its records are compressed"):
+        load(tmp_path / "net.pt")
+
+
+PROGRAMS = {
+    b"\x80\x02}" + b")" + b"\x85" * 10**6 + b"K\x01s.": "more than 50,000 containers and calls",  # a key; its hash
+    b"\x80\x02" + b"]" * 10**6 + b".": "more than 50,000 containers and calls",
+    b"\x80\x02X" + (3 * 10**6).to_bytes(4, "little") + b"a" * 3 * 10**6 + b".": "more than 2,097,152 bytes",
+    b"\x80\x02K\x01r\xff\xff\xff\x7f.": "expected a state dict",  # a memo of the highest number
+    b"\x80\x04\x95" + b"\xff" * 8 + b".": "",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_pickles_that_are_large_when_read_are_refused(tmp_path: Path, program: bytes, zipped: bool) -> None:
+    path = tmp_path / "net.pt"
+    torch.save([1], path, _use_new_zipfile_serialization=zipped)
+    if zipped:
+        rezipped(path, lambda name, content: program if name.endswith("data.pkl") else content)
+    else:
+        whole, content = path.read_bytes(), pickle.dumps([1], 2)
+        assert content in whole
+        path.write_bytes(whole.replace(content, program))
+    with pytest.raises(CheckpointError, match=rf"net\.pt: .*{PROGRAMS[program] if zipped else ''}"):
+        load(path)
+
+
+def test_settings_that_nobody_writes_are_refused(tmp_path: Path) -> None:
+    shared: Any = []
+    for _ in range(40):
+        shared = [shared, shared]
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    round_in_a_circle: dict[str, Any] = {}
+    round_in_a_circle["a"] = round_in_a_circle
+    for value in (shared, deep, round_in_a_circle, 10**400, {"lr": [10**30]}):
+        torch.save({"cfg": {"model": value}, "model": {"mask_emb": torch.zeros(2)}}, tmp_path / "net.pt")
+        with pytest.raises(CheckpointError, match=r"net\.pt: "):
+            load(tmp_path / "net.pt")
+        with (tmp_path / "net.pt").open("rb") as file, pytest.raises(ValueError, match=r"nested more than 50|64 bits"):
+            plain(read_pickle(file)["cfg"])
+
+
+def test_threads_load_at_the_same_time(tmp_path: Path) -> None:
+    """Of files that need allowed names, and of one that needs none."""
+    torch.save({"args": argparse.Namespace(a=1), "count": collections.defaultdict(int, a=1)}, tmp_path / "a")
+    torch.save({"w": torch.ones(2)}, tmp_path / "b")
+    with ThreadPoolExecutor(8) as pool:
+        contents = list(pool.map(unpickled, [tmp_path / "a", tmp_path / "b"] * 80))
+    assert all(plain(content) == {"args": {"a": 1}, "count": {"a": 1}} for content in contents[::2])
+    assert type(contents[0]["count"]) is dict

@@ -64,8 +64,9 @@ def test_a_released_file_as_our_own(tmp_path: Path) -> None:
 
 
 def hollow() -> dict[str, Tensor]:
-    """The released layout without its megabytes: every tensor repeats one stored number."""
-    return {name: torch.full((1,) * len(shape), 0.5).expand(shape) for name, shape in oracle.shapes("default").items()}
+    """The released layout in a quarter of its megabytes: 0.5 in eight bits everywhere."""
+    eight_bits = {name: torch.full(shape, 0x30, dtype=torch.uint8) for name, shape in oracle.shapes("default").items()}
+    return {name: tensor.view(torch.float8_e4m3fn) for name, tensor in eight_bits.items()}
 
 
 def test_released_files_that_are_wrong(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchaudio
-from foreign_nets import assert_same, wav2vec2
+from foreign_nets import assert_same, told, wav2vec2
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lighthubert.checkpoint import CheckpointError, load
+from lighthubert.checkpoint.foreign import PUBLISHED
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
@@ -21,7 +22,7 @@ def test_a_state_dict_computes_what_torchaudio_does(tmp_path: Path, wave: Tensor
         save_file(model.state_dict(), tmp_path / "net")
     else:
         torch.save(model.state_dict(), tmp_path / "net", _use_new_zipfile_serialization=form == "zip")
-    net = load(tmp_path / "net")
+    net = load(tmp_path / "net", told(large))
     assert (net.config.norm_first, net.config.normalize_waveform) == (large, large)
     assert not net.mask_embed.any()
     assert_same(net, model, wave)
@@ -30,28 +31,41 @@ def test_a_state_dict_computes_what_torchaudio_does(tmp_path: Path, wave: Tensor
 def test_the_wrapper_of_a_bundle_that_normalises(tmp_path: Path, wave: Tensor) -> None:
     model = wav2vec2(True)
     torch.save({f"model.{name}": value for name, value in model.state_dict().items()}, tmp_path / "net.pt")
-    assert_same(load(tmp_path / "net.pt"), model, wave)
+    assert_same(load(tmp_path / "net.pt", told(True)), model, wave)
 
 
 def test_conv_biases(tmp_path: Path, wave: Tensor) -> None:
     model = wav2vec2(True, extractor_conv_bias=True)
     torch.save(model.state_dict(), tmp_path / "net.pt")
-    assert_same(load(tmp_path / "net.pt"), model, wave)
+    assert_same(load(tmp_path / "net.pt", told(True)), model, wave)
 
 
 def test_a_task_s_output_layer_is_left_out(tmp_path: Path) -> None:
     torch.save(wav2vec2(False, aux_num_out=29).state_dict(), tmp_path / "net.pt")
-    assert load(tmp_path / "net.pt").config.num_layers == 3
+    assert load(tmp_path / "net.pt", told(False)).config.num_layers == 3
 
 
-def test_heads_of_xlarge(tmp_path: Path, wave: Tensor) -> None:
-    """HuBERT XLarge alone has heads of 80."""
-    sizes = {"encoder_embed_dim": 1280, "encoder_num_heads": 16, "encoder_num_layers": 1, "encoder_pos_conv_kernel": 8}
-    model = wav2vec2(True, **sizes)
+def test_other_sizes_than_the_published_ones_are_not_guessed(tmp_path: Path, wave: Tensor) -> None:
+    """Another order of norms, or heads of another size, would be another net, without a word."""
+    model = wav2vec2(True, encoder_num_heads=4, encoder_layer_norm_first=False)
     torch.save(model.state_dict(), tmp_path / "net.pt")
-    net = load(tmp_path / "net.pt")
-    assert (net.config.head_dim, net.config.num_heads) == (80, (16,))
+    with pytest.raises(CheckpointError, match="do not tell head_dim, norm_first, normalize_waveform; say "):
+        load(tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match=r"told: needs the keys head_dim, .*, got head_dim$"):
+        load(tmp_path / "net.pt", {"head_dim": 32})
+    right = {"head_dim": 32, "norm_first": False, "normalize_waveform": False}
+    net = load(tmp_path / "net.pt", right)
+    assert (net.config.num_heads, net.config.norm_first) == ((4,) * 3, False)
     assert_same(net, model, wave)
+
+
+def test_the_published_sizes_are_those_of_torchaudio() -> None:
+    sizes = {}
+    for large, name in ((False, "hubert_base"), (True, "hubert_large"), (True, "hubert_xlarge")):
+        with torch.device("meta"):
+            layers = getattr(torchaudio.models, name)().encoder.transformer.layers
+        sizes[layers[0].attention.embed_dim, len(layers), large] = layers[0].attention.head_dim
+    assert sizes == PUBLISHED
 
 
 def test_a_bundle_by_name(tmp_path: Path, wave: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +101,6 @@ def test_a_file_goes_before_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Of the same name; a name that is no bundle's can only be a file's."""
     monkeypatch.chdir(tmp_path)
     torch.save(wav2vec2(False).state_dict(), "HUBERT_BASE")
-    assert load("HUBERT_BASE").config.num_layers == 3
+    assert load("HUBERT_BASE", told(False)).config.num_layers == 3
     with pytest.raises(CheckpointError, match="WAV2VEC2_ASR_BASE_960H: no such file or folder"):
         load("WAV2VEC2_ASR_BASE_960H")

@@ -173,12 +173,18 @@ def test_threads_are_as_before() -> None:
         ({"device": "tpu"}, "device: must be cpu or cuda, got 'tpu'"),
         ({"precision": "int8"}, "precision: must be one of fp32, bf16, got 'int8'"),
         ({"threads": 0}, "threads: must be at least 1, got 0"),
-        ({"seconds": 0.02}, "seconds: must be at least 0.025, got 0.02"),
+        ({"seconds": 0.0}, "seconds: must be positive and finite, got 0.0"),
     ],
 )
 def test_wrong_conditions_are_told(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cost.Conditions(**values)
+
+
+def test_a_clip_shorter_than_a_frame_is_told() -> None:
+    net = Hubert(TINY.config(TINY.smallest()))
+    with pytest.raises(ValueError, match=r"seconds: one frame of the net needs 0\.00125, got 0\.0005"):
+        time_nets([net], dataclasses.replace(SHORT, seconds=0.0005), 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

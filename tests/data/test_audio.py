@@ -12,7 +12,8 @@ import torch
 import torchaudio
 
 from lighthubert.data import AudioError, Manifest, load_audio
-from lighthubert.data.audio import read_length, write_audio
+from lighthubert.data.audio import Decoder, decode_soundfile, read_length, write_audio
+from lighthubert.data.fairseq2_pipeline import decode_fairseq2, reason_unavailable
 
 
 def reference(path: Path) -> np.ndarray:
@@ -106,3 +107,67 @@ def test_flac_and_vorbis_are_written(tmp_path: Path) -> None:
     assert len(load_audio(tmp_path / "b.ogg")) == 50_000
     assert soundfile.info(tmp_path / "b.ogg").subtype == "VORBIS"
     assert (load_audio(tmp_path / "b.ogg") - waveform).abs().mean() < 0.02
+
+
+def encoded(path: Path, samples: np.ndarray, rate: int = 16000) -> bytes:
+    options = {"format": "OGG", "subtype": "OPUS"} if path.suffix == ".opus" else {}
+    soundfile.write(path, samples, rate, **options)
+    return path.read_bytes()
+
+
+def of_unknown_length(flac: bytes) -> bytes:
+    """What streaming encoders write: 0 for the 36 bits of STREAMINFO that count samples."""
+    return flac[:21] + bytes([flac[21] & 0xF0, 0, 0, 0, 0]) + flac[26:]
+
+
+@pytest.mark.parametrize("decode", [decode_soundfile, decode_fairseq2])
+@pytest.mark.parametrize("frames", [1000, 200_001])
+def test_flac_of_unknown_length(tmp_path: Path, frames: int, decode: Decoder) -> None:
+    if decode is decode_fairseq2 and reason_unavailable():
+        pytest.skip("no fairseq2")
+    path, samples = tmp_path / "a.flac", np.sin(np.arange(frames) / 9)
+    flac = encoded(path, samples)
+    expected = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+    path.write_bytes(of_unknown_length(flac))
+    assert soundfile.info(path).frames == 2**63 - 1
+    decoded, rate = decode(str(path))
+    assert torch.equal(decoded[:, 0], expected)
+    assert (rate, read_length(path), len(load_audio(path))) == (16000, frames, frames)
+
+
+@pytest.mark.parametrize("decode", [decode_soundfile, decode_fairseq2])
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.opus"])
+def test_joined_files(tmp_path: Path, name: str, decode: Decoder) -> None:
+    """Their decoders end after the first of them."""
+    if decode is decode_fairseq2 and reason_unavailable():
+        pytest.skip("no fairseq2")
+    path = tmp_path / name
+    parts = [encoded(path, np.sin(np.arange(n) / 9)) for n in (16000, 8000, 12000)]
+    alone = []
+    for part in parts:
+        path.write_bytes(part)
+        alone.append(decode(str(path))[0])
+    path.write_bytes(b"".join(parts))
+    assert torch.equal(decode(str(path))[0], torch.cat(alone))
+    assert len(load_audio(path)) == sum(map(len, alone))
+
+
+def test_joined_files_of_different_rates(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"".join(encoded(path, np.sin(np.arange(8000) / 9), rate) for rate in (16000, 24000)))
+    with pytest.raises(AudioError, match=r"a\.mp3: cannot be decoded: files of different rates or channels, joined"):
+        load_audio(path)
+
+
+def test_a_header_that_asks_for_all_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    flac = encoded(path, np.zeros(1000))
+    path.write_bytes(flac[:21] + bytes([flac[21] | 0x0F]) + b"\xff" * 4 + flac[26:])
+    with pytest.raises(AudioError, match=r"a\.flac: cannot be decoded: more than 1,073,741,824 frames"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "a\ud800.wav"])
+def test_names_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(AudioError, match="no file can have this name"):
+        load_audio(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tiny import HUBERT
 
 from lighthubert.data import BadDataError, DataConfig, Manifest, Reader, eval_batches
 
@@ -77,7 +78,7 @@ def mixed(tmp_path: Path) -> tuple[Manifest, dict[str, str]]:
 
 def test_named_once_counted_and_left_out(mixed, reader: str, caplog: pytest.LogCaptureFixture) -> None:
     manifest, reasons = mixed
-    batches = Reader(manifest, replace(CONFIG, reader=reader), seed=0)
+    batches = Reader(manifest, replace(CONFIG, reader=reader), HUBERT, seed=0)
     with caplog.at_level(logging.WARNING, logger="lighthubert"):
         epochs = [list(itertools.takewhile(lambda b, e=e: b.epoch == e, batches)) for e in (1, 2)]
     for epoch in epochs[:1]:
@@ -98,7 +99,7 @@ def test_a_batch_may_lose_all_clips(tmp_path: Path, reader: str) -> None:
         soundfile.write(tmp_path / f"{i}.flac", tone(16000), 16000)
     manifest = write_manifest(tmp_path, ["0.flac", "gone.flac", "1.flac", "2.flac"])
     config = replace(CONFIG, max_seconds=1.2, reader=reader)
-    batches = list(itertools.islice(Reader(manifest, config, seed=0), 4))
+    batches = list(itertools.islice(Reader(manifest, config, HUBERT, seed=0), 4))
     assert sorted(len(batch.rows) for batch in batches) == [0, 1, 1, 1]
     (lost,) = (batch for batch in batches if not batch.rows)
     assert (lost.waveform.shape, lost.lengths.shape, lost.seconds) == ((0, 0), (0,), 0)
@@ -111,32 +112,47 @@ def test_too_many_end_the_run(tmp_path: Path, reader: str) -> None:
     good = [f"{i}.wav" for i in range(100)]
     (tmp_path / "m.tsv").write_text("path\tsamples\n" + "".join(f"{name}\t8000\n" for name in good + bad))
     manifest = Manifest.read(tmp_path / "m.tsv")
-    strict = Reader(manifest, replace(CONFIG, max_bad_share=0.2, reader=reader), seed=0)
+    strict = Reader(manifest, replace(CONFIG, max_bad_share=0.2, reader=reader), HUBERT, seed=0)
     with pytest.raises(BadDataError) as caught:
         list(strict)
-    lines = str(caught.value).splitlines()
+    head, _, examples = str(caught.value).partition("; for example ")
     first = re.fullmatch(
         rf"{manifest.path}: (\d+) of the first (\d+) clips cannot be used, "
-        "more than max_bad_share 0.2 allows; for example",
-        lines[0],
+        "more than max_bad_share 0.2 allows",
+        head,
     )
     assert first
     assert int(first[1]) == len(strict.skipped) > 20
     assert 100 <= int(first[2]) < 110  # not before a share means something
-    assert lines[1:] == [f"  {name}: No such file or directory" for name in list(strict.skipped)[:5]]
-    patient = Reader(manifest, replace(CONFIG, max_bad_share=0.75, reader=reader), seed=0)
+    assert examples.split("; ") == [f"{name}: No such file or directory" for name in list(strict.skipped)[:5]]
+    patient = Reader(manifest, replace(CONFIG, max_bad_share=0.75, reader=reader), HUBERT, seed=0)
     assert sum(len(batch.rows) for batch in itertools.takewhile(lambda b: b.epoch == 1, patient)) == 100
 
 
 def test_held_out_clips_too(mixed) -> None:
     manifest, reasons = mixed
-    rows = [row for batch in eval_batches(manifest, CONFIG) for row in batch.rows]
+    rows = [row for batch in eval_batches(manifest, CONFIG, HUBERT) for row in batch.rows]
     assert sorted(manifest.files[row] for row in rows) == sorted(set(manifest.files) - set(reasons))
     with pytest.raises(BadDataError, match=r"m\.tsv: 13 of the first 33 clips cannot be used"):
-        list(eval_batches(manifest, replace(CONFIG, max_bad_share=0.3)))
+        list(eval_batches(manifest, replace(CONFIG, max_bad_share=0.3), HUBERT))
+
+
+@pytest.mark.parametrize("name", ["gone.wav", "a\0b.wav", "a\ud800.wav"])
+def test_every_row_of_a_bad_file_counts(tmp_path: Path, reader: str, name: str) -> None:
+    """Also one whose name no file can have; it is told of once."""
+    for i in range(6):
+        soundfile.write(tmp_path / f"{i}.wav", tone(16000), 16000)
+    manifest = write_manifest(tmp_path, [f"{i}.wav" for i in range(6)] + ["x.wav"] * 6)
+    manifest.files[6:] = [name] * 6
+    with pytest.raises(BadDataError, match=r"6 of the first 12 clips cannot be used") as caught:
+        list(Reader(manifest, replace(CONFIG, max_bad_share=0.4, reader=reader), HUBERT, seed=0))
+    assert str(caught.value).count(".wav") == 1
+    patient = Reader(manifest, replace(CONFIG, max_bad_share=0.5, reader=reader), HUBERT, seed=0)
+    assert sum(len(batch.rows) for batch in itertools.takewhile(lambda b: b.epoch == 1, patient)) == 6
+    assert list(patient.skipped) == [name]
 
 
 def test_no_held_out_clip_is_left(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, ["gone.flac", "lost.flac"])
     with pytest.raises(BadDataError, match=r"m\.tsv: none of its 2 clips can be used"):
-        next(eval_batches(manifest, replace(CONFIG, max_bad_share=1)))
+        next(eval_batches(manifest, replace(CONFIG, max_bad_share=1), HUBERT))

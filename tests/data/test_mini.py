@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from tiny import HUBERT
 
 from lighthubert.data import MINI, DataConfig, Manifest, eval_batches, plan
 
@@ -78,6 +79,6 @@ def test_licence() -> None:
 def test_batches_of_the_mini_recipes() -> None:
     train, valid = (Manifest.read(MINI / f"{name}.tsv") for name in NAMES)
     config = DataConfig(max_seconds=16, max_clip_seconds=5, max_bad_share=0)
-    first, second = ({frozenset(b.rows) for b in plan(train.samples, config, 0, epoch)} for epoch in (1, 2))
+    first, second = ({frozenset(b.rows) for b in plan(train.samples, config, HUBERT, 0, epoch)} for epoch in (1, 2))
     assert len(first & second) <= 0.05 * len(first)
-    assert sum(len(batch.rows) for batch in eval_batches(valid, config)) == len(valid)
+    assert sum(len(batch.rows) for batch in eval_batches(valid, config, HUBERT)) == len(valid)

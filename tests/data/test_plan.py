@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny import HUBERT
 
 from lighthubert.data import DataConfig, plan
 
@@ -35,7 +36,7 @@ def test_promises(seed: int) -> None:
         window=int(rng.integers(1, 900)),
     )
     longest, shortest = round(config.max_clip_seconds * 16000), round(config.min_clip_seconds * 16000)
-    batches = plan(samples, config, seed, 1)
+    batches = plan(samples, config, HUBERT, seed, 1)
     rows = [row for batch in batches for row in batch.rows]
     assert sorted(rows) == [row for row in range(len(samples)) if samples[row] >= shortest]
     for batch in batches:
@@ -45,7 +46,7 @@ def test_promises(seed: int) -> None:
         for row, start in zip(batch.rows, batch.starts, strict=True):
             assert start % HOP == 0
             assert 0 <= start <= max(samples[row] - longest, 0)
-    assert plan(samples, config, seed, 1) == batches
+    assert plan(samples, config, HUBERT, seed, 1) == batches
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -53,7 +54,7 @@ def test_epochs_and_seeds_differ() -> None:
     for window in (100, 2000, 10**6):
         config = DataConfig(window=window)
         first, second, other = (
-            {frozenset(batch.rows) for batch in plan(samples, config, *key)} for key in ((0, 1), (0, 2), (1, 1))
+            {frozenset(batch.rows) for batch in plan(samples, config, HUBERT, *key)} for key in ((0, 1), (0, 2), (1, 1))
         )
         assert len(first & second) <= 0.05 * len(first)
         assert len(first & other) <= 0.05 * len(first)
@@ -61,7 +62,7 @@ def test_epochs_and_seeds_differ() -> None:
 
 def test_order_is_not_by_length() -> None:
     samples = lengths(2000)
-    means = [samples[list(batch.rows)].mean() for batch in plan(samples, DataConfig(), 0, 1)]
+    means = [samples[list(batch.rows)].mean() for batch in plan(samples, DataConfig(), HUBERT, 0, 1)]
     assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.2
 
 
@@ -69,7 +70,7 @@ def test_crops_depend_on_seed_epoch_and_clip_alone() -> None:
     samples = lengths(3000) * 4
 
     def crops(config: DataConfig, seed: int = 0, epoch: int = 1, rows: int = 3000) -> dict[int, int]:
-        batches = plan(samples[:rows], config, seed, epoch)
+        batches = plan(samples[:rows], config, HUBERT, seed, epoch)
         return {row: start for batch in batches for row, start in zip(batch.rows, batch.starts, strict=True)}
 
     config = DataConfig(max_clip_seconds=5, min_clip_seconds=0.2)
@@ -88,18 +89,19 @@ def test_crops_depend_on_seed_epoch_and_clip_alone() -> None:
 def test_padding_of_eleven_hours(max_seconds: float) -> None:
     samples, config = lengths(15_154), DataConfig(max_seconds=max_seconds)
     assert 10.5 < samples.sum() / 16000 / 3600 < 11.5
-    batches = plan(samples, config, 0, 1)
+    batches = plan(samples, config, HUBERT, 0, 1)
     assert padding(samples, batches, config) < 0.03
-    unsorted = plan(samples, replace(config, window=1), 0, 1)  # the measure can fail
+    unsorted = plan(samples, replace(config, window=1), HUBERT, 0, 1)  # the measure can fail
     assert len(unsorted) > 3 * len(batches)
 
 
 def test_the_shortest_clip_counts() -> None:
-    assert [batch.rows for batch in plan(np.array([6399, 6400]), DataConfig(min_clip_seconds=0.4), 0, 1)] == [(1,)]
+    batches = plan(np.array([6399, 6400]), DataConfig(min_clip_seconds=0.4), HUBERT, 0, 1)
+    assert [batch.rows for batch in batches] == [(1,)]
 
 
 def test_nothing_long_enough_makes_no_batch() -> None:
-    assert plan(np.array([100, 200]), DataConfig(), 0, 1) == []
+    assert plan(np.array([100, 200]), DataConfig(), HUBERT, 0, 1) == []
 
 
 def test_wrong_settings_are_listed_at_once() -> None:

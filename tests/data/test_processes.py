@@ -9,10 +9,12 @@ from pathlib import Path
 
 from lighthubert.data import DataConfig, Manifest, Reader
 from lighthubert.data.fairseq2_pipeline import reason_unavailable
+from lighthubert.models import HubertConfig
 
 SCRIPT = """
 import hashlib, itertools, logging, sys
 from lighthubert.data import DataConfig, Manifest, Reader
+from lighthubert.models import HubertConfig
 
 def fingerprint(reader, count):
     digest = hashlib.sha256()
@@ -32,10 +34,10 @@ sys.meta_path.insert(0, Blocker())
 logging.basicConfig(level=logging.INFO, format="%(name)s:%(message)s", stream=sys.stdout)
 manifest = Manifest.read(sys.argv[1])
 config = DataConfig(max_seconds=4, max_clip_seconds=1.5)
-readers = [Reader(manifest, config, seed=0, rank=1, world=2) for _ in range(2)]
+readers = [Reader(manifest, config, HubertConfig(), seed=0, rank=1, world=2) for _ in range(2)]
 print(readers[0].name, fingerprint(readers[0], 15))
 try:
-    Reader(manifest, DataConfig(reader="fairseq2"), seed=0)
+    Reader(manifest, DataConfig(reader="fairseq2"), HubertConfig(), seed=0)
 except ImportError as error:
     print("refused", error)
 """
@@ -55,6 +57,6 @@ def test_without_fairseq2_the_dataloader_gives_the_same(corpus: Manifest, repo_r
     assert refused == f"refused data: reader is fairseq2, which cannot be imported ({reason})"
     namespace: dict = {}
     exec(SCRIPT, namespace)
-    reader = Reader(corpus, DataConfig(max_seconds=4, max_clip_seconds=1.5), seed=0, rank=1, world=2)
+    reader = Reader(corpus, DataConfig(max_seconds=4, max_clip_seconds=1.5), HubertConfig(), seed=0, rank=1, world=2)
     assert reader.name == ("torch" if reason_unavailable() else "fairseq2")
     assert namespace["fingerprint"](reader, 15) == fingerprint

@@ -83,6 +83,25 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "parent: HubertConfig: conv_norm: must be one of group, layer, got 'batch'; "
         "embed_dim: must be a multiple of pos_conv_groups=16, got 100",
     ),
+    "units without end": ({"ffn_ratio": [1e9]}, "ffn_ratio: 1000000000.0 x 192 is more than the parent's 768 units"),
+    "strided units without end": (
+        {"ffn_ratio": [1e9], "ffn_rule": "strided"},
+        "ffn_ratio: 1000000000.0 x 192 is more than the parent's 768 units",
+    ),
+    "a ratio beyond all sizes": ({"ffn_ratio": [1e308]}, "ffn_ratio: expected numbers below 2,147,483,648, got"),
+    "a size beyond all sizes": ({"embed_dim": [10**400]}, "embed_dim: expected numbers below 2,147,483,648, got [1000"),
+    "too many choices": ({"embed_dim": range(1, 10**6)}, "embed_dim: expected a list of choices"),
+    "a list of too many choices": ({"embed_dim": list(range(1, 10**6))}, "embed_dim: expected 1,000 choices at most"),
+    "a list for a rule": ({"ffn_rule": []}, "ffn_rule: must be one of strided, prefix, got []"),
+    "a list for the other rule": ({"layer_rule": []}, "layer_rule: must be one of lighthubert, spread, got []"),
+    "layers without end": (
+        {"parent": {"num_heads": [12] * 10**5, "ffn_dim": [3072] * 10**5}},
+        "parent: HubertConfig: num_heads: 100,000 are more than any net has (1000)",
+    ),
+    "positional convolutions without end": (
+        {"parent": {"pos_conv_depth": 10**9}},
+        "pos_conv_depth: 1,000,000,000 are more than any net has (1000)",
+    ),
     "a number for a name": ({"name": 3}, "name: expected text, got 3"),
 }
 
@@ -129,6 +148,10 @@ def test_unknown_names_and_unreadable_files(tmp_path: Path) -> None:
     wrong.write_text("embed_dim: [1,\n")
     with pytest.raises(ConfigError, match=r"wrong.yaml: cannot be read as YAML: "):
         SearchSpace.load(wrong)
+    for name in ("a" * 300, "a/" * 2500, "a\0b", "\ud800", "/dev/zero", "[" * 10**6):
+        with pytest.raises(ConfigError, match="no search space of this name") as caught:
+            SearchSpace.load(name)
+        assert len(str(caught.value)) <= 1000
     wrong.write_text("[1, 2]")
     with pytest.raises(ConfigError, match=r"wrong.yaml: expected keys and values, got list"):
         SearchSpace.load(wrong)

@@ -24,6 +24,8 @@ def folder(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.wav").write_text("no audio")
     soundfile.write(folder / "short.wav", np.zeros(300), 16000)
     (folder / "lm.bin").write_bytes(bytes(range(256)))
+    (folder / "lm.arpa").write_text("\\data\\\nngram 1=1\n\\1-grams:\n-1 HELLO\n\\end\\\n")
+    (folder / "capitals.tsv").write_text("path\tsamples\ttext\tlanguage\nx.wav\t16000\tHELLO\ten\n")
     (folder / "no_label.tsv").write_text("path\tsamples\nx.wav\t16000\n")
     return folder
 
@@ -60,9 +62,13 @@ CASES = {  # arguments: how the message begins
     "transcribe r/model.safetensors gone.wav": "gone.wav: No such file or directory",
     "transcribe r/model.safetensors text.wav": "text.wav: cannot be decoded: ",
     "transcribe r/model.safetensors short.wav": "short.wav: too short: 300 samples at 16 kHz, one frame needs 400",
-    "transcribe r/model.safetensors {clip} --lm gone.arpa": "[Errno 2] No such file or directory: 'gone.arpa'",
-    "transcribe r/model.safetensors {clip} --lm lm.bin": "lm.bin: no \\1-grams of words: not an n-gram model in ARPA",
+    "transcribe r/model.safetensors {clip} --lm gone.arpa": "gone.arpa: No such file or directory",
+    "transcribe r/model.safetensors {clip} --lm lm.bin": "lm.bin: not an n-gram model in ARPA format (text): ",
     "transcribe c/model.safetensors {clip} --lm lm.bin": "--lm: c/model.safetensors tells classes, not texts",
+    "transcribe r/model.safetensors {clip} --lm lm.arpa --beam 0": "beam: must be at least 1, got 0",
+    "transcribe r/model.safetensors {clip} --lm lm.arpa": "lm.arpa: none of its 1 words can be spelt with the ",
+    "transcribe r/model.safetensors {clip} --device moon": "--device: moon: torch cannot use it here: ",
+    "evaluate r/model.safetensors capitals.tsv": "capitals.tsv: none of its 1 labels can be spelt with the vocabulary",
     "evaluate r/model.safetensors gone.tsv": "gone.tsv: No such file or directory",
     "evaluate r/model.safetensors no_label.tsv": "no_label.tsv: no column text",
 }
@@ -88,6 +94,26 @@ def _joined(words: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def test_bad_clips_are_named_counted_and_skipped(world: Path, capsys: pytest.CaptureFixture[str],
+                                                 caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    clip = Manifest.read(world / "valid.tsv").file_path(0)
+    files = ["gone.wav", "text.wav", clip, "short.wav"]
+    assert main(["transcribe", "r/model.safetensors", *files, "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{clip}\t")
+    names = [line.split(":")[0] for line in said.err.splitlines()]
+    assert names == ["skipped gone.wav", "skipped text.wav", "skipped short.wav", "3 of 4 clips skipped"]
+    assert main(["transcribe", "r/model.safetensors", "gone.wav", "short.wav"]) == 2
+    assert capsys.readouterr().err.endswith("error: none of the 2 clips can be used\n")
+    lines = (world / "valid.tsv").read_text().splitlines()
+    missing = ["\t".join(["gone.wav", *lines[1].split("\t")[1:]])] * 3
+    manifest = world / "some_gone.tsv"
+    manifest.write_text("\n".join([*lines, *missing]) + "\n")
+    assert main(["evaluate", "r/model.safetensors", str(manifest)]) == 0
+    assert f"{manifest}: 3 of {len(lines) + 2} clips left out" in [record.message for record in caplog.records]
+    assert capsys.readouterr().out.startswith(f"{manifest}, ")
 
 
 def test_labels_that_changed_are_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

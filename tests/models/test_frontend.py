@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import NET
+from tiny import HUBERT, NET
 
 from lighthubert.models import Hubert, HubertConfig, num_frames, receptive_field, valid_mask
 from lighthubert.models.frontend import normalize_waveform
@@ -26,10 +26,10 @@ def test_num_frames_of_every_length() -> None:
     config = HubertConfig()
     lengths = range(400, 5001)
     expected = [frames_by_convolution(n, config) for n in lengths]
-    assert [num_frames(n) for n in lengths] == expected == [(n - 400) // 320 + 1 for n in lengths]
-    assert num_frames(torch.tensor(lengths)).tolist() == expected
-    assert num_frames(np.array(lengths)).tolist() == expected
-    assert isinstance(num_frames(16000), int)
+    assert [num_frames(n, HUBERT) for n in lengths] == expected == [(n - 400) // 320 + 1 for n in lengths]
+    assert num_frames(torch.tensor(lengths), HUBERT).tolist() == expected
+    assert num_frames(np.array(lengths), HUBERT).tolist() == expected
+    assert isinstance(num_frames(16000, HUBERT), int)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_num_frames_of_other_convolutions(kernels: tuple[int, ...], strides: tup
 
 
 def test_the_receptive_field_of_hubert_is_400_samples() -> None:
-    assert receptive_field(HubertConfig()) == 400
+    assert receptive_field(HUBERT) == 400
     with pytest.raises(RuntimeError):
-        frames_by_convolution(399, HubertConfig())
+        frames_by_convolution(399, HUBERT)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny import LARGE, NET, STILL, random_hubert
+from tiny import HUBERT, LARGE, NET, STILL, random_hubert
 from torch import Tensor, nn
 
 from lighthubert.models import Hubert, HubertConfig, num_frames, span_mask
@@ -42,7 +42,7 @@ def clips(lengths: list[int]) -> tuple[Tensor, Tensor]:
 
 def assert_rows_equal_clips(net: Hubert, waveform: Tensor, lengths: Tensor) -> None:
     batch = net(waveform, lengths)
-    assert batch.lengths.tolist() == [num_frames(n) for n in lengths.tolist()]
+    assert batch.lengths.tolist() == [num_frames(n, HUBERT) for n in lengths.tolist()]
     for row, (samples, frames) in enumerate(zip(lengths.tolist(), batch.lengths.tolist(), strict=True)):
         single = net(waveform[row : row + 1, :samples])
         assert single.hidden_states[0].shape[1] == frames
@@ -113,7 +113,7 @@ def test_gradients_of_a_batch_are_the_sum_of_those_of_its_clips(variant: str) ->
     lengths = [3200, 1000, 2000]
     waveform, counts = clips(lengths)
     rngs = [torch.Generator().manual_seed(i) for i in range(3)]
-    weights = [torch.randn(num_frames(n), 32, generator=rng) for n, rng in zip(lengths, rngs, strict=True)]
+    weights = [torch.randn(num_frames(n, HUBERT), 32, generator=rng) for n, rng in zip(lengths, rngs, strict=True)]
     masks = [torch.arange(len(w)) % 3 == 1 for w in weights]
 
     mask = nn.utils.rnn.pad_sequence(masks, batch_first=True)
@@ -142,7 +142,7 @@ def is_shift_removed_later(name: str, config: HubertConfig) -> bool:
 def test_masks_follow_their_clip() -> None:
     net = make("base")
     waveform, lengths = clips([6400, 3000])
-    frames = [num_frames(6400), num_frames(3000)]
+    frames = [num_frames(6400, HUBERT), num_frames(3000, HUBERT)]
     mask = span_mask(frames, 0.5, 3, [np.random.default_rng(i) for i in range(2)])
     batch = net(waveform, lengths, mask)
     alone = net(waveform[1:, :3000], None, mask[1:, : frames[1]])

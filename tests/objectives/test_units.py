@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import NET, random_hubert
+from tiny import HUBERT, NET, random_hubert
 from torch import Tensor
 
 from lighthubert.data import Batch
@@ -26,7 +26,7 @@ def test_layer_features_are_hidden_states() -> None:
     wave = speech(8000)
     states = net(wave[None]).hidden_states
     for layer in range(4):
-        features = layer_features(net, wave, layer)
+        features = layer_features(net, wave, layer, net.config)
         assert torch.equal(features, states[layer][0])
         assert not features.requires_grad
 
@@ -70,7 +70,7 @@ def test_labels_of_crops(tmp_path: Path, rng: np.random.Generator) -> None:
     clips[4] = clips[4][:0]  # could not be read when the labels were made
     UnitLabels.write(tmp_path / "train.npz", iter(clips))
     assert [path.name for path in tmp_path.iterdir()] == ["train.npz"]
-    labels = UnitLabels(tmp_path / "train.npz")
+    labels = UnitLabels(tmp_path / "train.npz", HUBERT)
     cases = {3: (320 * 41, 16000), 0: (0, 16000), 2: (0, 400), 4: (640, 3000), 5: (0, 700), 1: (320 * 3, 4040)}
     lengths = torch.tensor([n for _, n in cases.values()])
     batch = Batch(torch.zeros(6, 16000), lengths, tuple(cases), tuple(s for s, _ in cases.values()), 1)
@@ -84,7 +84,7 @@ def test_labels_of_crops(tmp_path: Path, rng: np.random.Generator) -> None:
 
 def test_perplexity(tmp_path: Path) -> None:
     UnitLabels.write(tmp_path / "x.npz", iter([np.array([3, 3, 9, 9], dtype=np.uint16), np.array([0] * 4, np.uint16)]))
-    assert UnitLabels(tmp_path / "x.npz").perplexity() == pytest.approx(2**1.5)
+    assert UnitLabels(tmp_path / "x.npz", HUBERT).perplexity() == pytest.approx(2**1.5)
 
 
 def test_the_head_is_a_cosine_over_a_tenth() -> None:

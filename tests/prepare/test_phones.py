@@ -4,6 +4,7 @@ from pathlib import Path
 
 import hama
 import pytest
+from tiny import HUBERT
 
 from lighthubert.data import MINI, Manifest, write_manifest
 from lighthubert.models import num_frames
@@ -59,7 +60,7 @@ def test_phones_stand_in_their_frames(labelled: tuple[Manifest, list[str]]) -> N
     for samples, phones in zip(manifest.samples.tolist(), manifest.columns["phones"], strict=True):
         frames = [int(item.split(":")[0]) for item in phones.split()]
         assert frames == sorted(set(frames))
-        assert 0 <= frames[0] <= frames[-1] <= num_frames(samples)
+        assert 0 <= frames[0] <= frames[-1] <= num_frames(samples, HUBERT)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -47,6 +48,28 @@ def test_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(load_audio(manifest.file_path(2))) == manifest.samples[2]
 
 
+def test_folder_of_links_formats_and_odd_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audio = tmp_path / "audio"
+    formats = {"caf": "CAF", "sph": "NIST", "w64": "W64", "aifc": "AIFF", "wav": "WAV"}
+    for suffix, form in formats.items():
+        write(audio / f"a.{suffix}", format=form)
+    write(tmp_path / "elsewhere" / "b.wav")
+    (audio / "link").symlink_to(tmp_path / "elsewhere")
+    (audio / "circle").symlink_to(audio)
+    clip = (audio / "a.wav").read_bytes()
+    for name in (b"tab\there.wav", b"latin-\xe9.wav", b"line\nbreak.wav"):
+        Path(os.fsdecode(bytes(audio) + b"/" + name)).write_bytes(clip)
+    assert main(["folder", str(audio), "--out", str(tmp_path / "m.tsv")]) == 0
+    files = Manifest.read(tmp_path / "m.tsv").files
+    assert sorted(files) == sorted([*(f"audio/a.{suffix}" for suffix in formats), "audio/link/b.wav"])
+    said = capsys.readouterr()
+    skipped = [line for line in said.err.splitlines() if line.startswith("skipped ")]
+    assert len(skipped) == 3
+    assert all(line.endswith("a manifest cannot hold this name: not UTF-8, a tab or a line break") for line in skipped)
+    assert "tab\\there.wav" in said.err
+    assert said.out.endswith("6 clips, 0.00 h, 3 left out\n")
+
+
 def test_librispeech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for subset, speaker, chapter in (("dev-clean", 84, 121), ("dev-clean", 174, 50), ("test-other", 367, 1)):
         folder = tmp_path / "LibriSpeech" / subset / str(speaker) / str(chapter)
@@ -70,10 +93,25 @@ def test_librispeech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     }
     assert len(Manifest.read(tmp_path / "LibriSpeech" / "test-other.tsv")) == 2
     said = capsys.readouterr().err
-    assert f"skipped {broken}/84-121-0001.flac: cannot be opened: System error." in said
+    assert f"skipped {broken}/84-121-0001.flac: No such file or directory" in said
     assert f"skipped {broken}/84-121-0009.flac: no transcript in the chapter's .trans.txt" in said
 
     assert not (tmp_path / "LibriSpeech" / "train-960.tsv").exists()
+
+
+def test_librispeech_as_wav_with_blank_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "dev-clean" / "84" / "121"
+    for i in range(2):
+        write(folder / f"84-121-000{i}.wav", 16000 + i)
+    lines = ["84-121-0000 A LINE", "", "  ", "84-121-0001 ANOTHER", "84-121-0002 NO FILE", ""]
+    (folder / "84-121.trans.txt").write_text("\n".join(lines), encoding="utf-8-sig")
+    assert main(["librispeech", str(tmp_path), "--out", str(tmp_path)]) == 0
+    manifest = Manifest.read(tmp_path / "dev-clean.tsv")
+    assert [Path(file).name for file in manifest.files] == ["84-121-0000.wav", "84-121-0001.wav"]
+    assert manifest.columns["transcript"] == ["a line", "another"]
+    said = capsys.readouterr()
+    assert f"skipped {folder}/84-121-0002.flac: No such file or directory" in said.err
+    assert said.out.endswith("2 clips, 0.00 h, 1 left out\n")
 
 
 def write_slurp(root: Path) -> None:
@@ -359,7 +397,8 @@ def test_nothing_to_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for arguments, message in [
         (["folder", str(tmp_path / "none"), *out], f"{tmp_path}/none: no such folder"),
         (["folder", empty, *out],
-         f"{empty}: no audio file in it (.aif, .aiff, .au, .flac, .mp3, .oga, .ogg, .opus, .wav)"),
+         f"{empty}: no audio file in it (.aif, .aifc, .aiff, .au, .caf, .flac, .mp3, .oga, .ogg, .opus, .sph, .w64, "
+         ".wav)"),
         (["folder", str(tmp_path / "bad"), *out], f"{tmp_path}/bad: none of its 1 audio files can be read"),
         (["librispeech", empty, *out],
          f"{empty}: no SUBSET/SPEAKER/CHAPTER/*.trans.txt in it, so this is not LibriSpeech"),

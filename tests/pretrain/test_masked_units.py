@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import DATA, FRAMES, batch_of, random_hubert, unit_values
+from tiny import DATA, FRAMES, HUBERT, batch_of, random_hubert, unit_values
 
 from lighthubert.data import Batch, DataConfig, Manifest, load_audio
 from lighthubert.objectives import UnitLabels, draw_mask
@@ -22,7 +22,7 @@ def labels(path: Path, samples: list[int], without: int | None = None) -> UnitLa
     rng = np.random.default_rng(0)
     clips = [rng.integers(UNITS, size=(n - 400) // 320 + 1).astype(np.uint16) for n in samples]
     UnitLabels.write(path, (clip[:0] if row == without else clip for row, clip in enumerate(clips)))
-    return UnitLabels(path)
+    return UnitLabels(path, HUBERT)
 
 
 @pytest.fixture

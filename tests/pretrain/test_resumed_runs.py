@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from tiny import PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
+from tiny import HUBERT, PARENT, SPACE, TEACHER, random_hubert, recipe_values, unit_values, write_yaml
 
 from lighthubert import HubertConfig, save
 from lighthubert.checkpoint import read
@@ -160,8 +160,8 @@ def test_labels_of_other_weights_are_not_taken(tmp_path: Path, world: Path) -> N
     def label(name: str, seed: int) -> np.ndarray:
         save(random_hubert(HubertConfig.from_dict(TEACHER), seed), config.source)
         clips, device = {"train": few, "valid": few}, torch.device("cpu")
-        make_units(config, read(config.source), clips, tmp_path / name, 1, device)
-        return UnitLabels(tmp_path / name / "train.npz").units
+        make_units(config, read(config.source), HUBERT, clips, tmp_path / name, 1, device)
+        return UnitLabels(tmp_path / name / "train.npz", HUBERT).units
 
     before = label("units", 0)
     assert not np.array_equal(label("units", 5), before)

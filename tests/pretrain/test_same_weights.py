@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import DATA, recipe_values, unit_values, write_yaml
+from tiny import DATA, HUBERT, recipe_values, unit_values, write_yaml
 
 from lighthubert.data import DataConfig, Manifest, fairseq2_pipeline, plan, write_manifest
 from lighthubert.pretrain.__main__ import main
@@ -15,10 +15,8 @@ from lighthubert.pretrain.__main__ import main
 
 def even_seed(manifest: Path) -> int:
     """A seed whose first epochs have even numbers of batches: two ranks then drop none, and see what one rank sees."""
-    samples = Manifest.read(manifest).samples
-    return next(
-        s for s in range(1000) if all(len(plan(samples, DataConfig(**DATA), s, e)) % 2 == 0 for e in range(1, 5))
-    )
+    samples, data = Manifest.read(manifest).samples, DataConfig(**DATA)
+    return next(s for s in range(1000) if all(len(plan(samples, data, HUBERT, s, e)) % 2 == 0 for e in range(1, 5)))
 
 
 @pytest.mark.parametrize("share", ["clips", "steps", pytest.param("nothing", marks=pytest.mark.slow)])

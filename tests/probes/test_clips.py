@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import HUBERT
 
 from lighthubert.data import ManifestError, write_manifest
 from lighthubert.probes import load_probe, phones, utterances
@@ -65,15 +66,15 @@ def test_a_frame_belongs_to_the_nearest_phone(seed: int) -> None:
     rng = np.random.default_rng(seed)
     frames = int(rng.integers(1, 90))
     starts = np.sort(rng.choice(frames, size=min(frames, 6), replace=False)).tolist()
-    labels = frame_labels(" ".join(f"{t}:p{t}" for t in starts), frames)
+    labels = frame_labels(" ".join(f"{t}:p{t}" for t in starts), frames, HUBERT)
     for frame in range(frames):
         away, nearest = min((abs(frame - t), t) for t in starts)
         assert labels[frame] == (f"p{nearest}" if away <= 4 else SILENCE)
 
 
 def test_phones_hold_colons_and_a_clip_may_have_none() -> None:
-    assert frame_labels("0:aː", 2).tolist() == ["aː", "aː"]
-    assert frame_labels("", 2).tolist() == [SILENCE, SILENCE]
+    assert frame_labels("0:aː", 2, HUBERT).tolist() == ["aː", "aː"]
+    assert frame_labels("", 2, HUBERT).tolist() == [SILENCE, SILENCE]
 
 
 def test_phones_of_one_source(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_phones_of_one_source(tmp_path: Path) -> None:
     probe = phones("phones", tmp_path, "desk")
     assert [Path(clip.file).name for clip in probe.clips] == ["0.flac", "1.flac", "3.flac"]
     assert [clip.held_out for clip in probe.clips] == [False, True, True]
-    assert probe.labels(0, 9).tolist() == ["a"] * 8 + [SILENCE]
+    assert probe.labels(0, 9, HUBERT).tolist() == ["a"] * 8 + [SILENCE]
     with pytest.raises(ManifestError, match=r"phones\.tsv: probe phones: no clips held out"):
         phones("phones", tmp_path, "game")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import NET, random_hubert
+from tiny import HUBERT, NET, random_hubert
 from torch import Tensor
 
 from lighthubert.data import MINI, Batch, Manifest, load_audio, mfcc
@@ -30,10 +30,10 @@ def coded(codes: list[list[Tensor]]) -> Represent:
     """A representation that gives each clip a vector of its own in each layer, in all of its frames."""
 
     def represent(batch: Batch) -> list[list[Tensor]]:
-        frames = num_frames(batch.lengths).tolist()
+        frames = num_frames(batch.lengths, HUBERT).tolist()
         return [[layer[row].expand(n, -1) for row, n in zip(batch.rows, frames, strict=True)] for layer in codes]
 
-    return represent
+    return Represent(represent, HUBERT)
 
 
 def noise(seed: int, dims: int) -> list[Tensor]:
@@ -95,17 +95,19 @@ def test_frames_are_told_apart_by_what_is_in_them() -> None:
     """Labels that follow a feature of the frame; with context, ones that follow the frame before."""
 
     def represent(batch: Batch) -> list[list[Tensor]]:
-        place = [torch.arange(n)[:, None] % 8 for n in num_frames(batch.lengths).tolist()]
+        place = [torch.arange(n)[:, None] % 8 for n in num_frames(batch.lengths, HUBERT).tolist()]
         return [[(p == torch.arange(8)).float() for p in place]]
 
+    representation = Represent(represent, HUBERT)
+
     def spikes(late: int) -> list[str]:
-        frames = [num_frames(int(CLIPS.samples[r])) for r in SHORT]
+        frames = [num_frames(int(CLIPS.samples[r]), HUBERT) for r in SHORT]
         return [" ".join(f"{t}:p{(t - late) % 8 // 4}" for t in range(n)) for n in frames]
 
-    assert run_probe(probe_of(spikes(0), kind="frames"), represent).mean == 1.0
-    found = run_probe(probe_of(spikes(1), kind="frames"), represent, context=3)
+    assert run_probe(probe_of(spikes(0), kind="frames"), representation).mean == 1.0
+    found = run_probe(probe_of(spikes(1), kind="frames"), representation, context=3)
     assert found.mean > 0.99
-    assert found.num_test == sum(num_frames(int(CLIPS.samples[r])) for i, r in enumerate(SHORT) if i % 4 == 3)
+    assert found.num_test == sum(num_frames(int(CLIPS.samples[r]), HUBERT) for i, r in enumerate(SHORT) if i % 4 == 3)
 
 
 def test_stack_and_pool() -> None:
@@ -133,5 +135,5 @@ def test_representations_are_those_of_single_clips() -> None:
             alone = net(wave[None]).hidden_states
         for layer, state in zip(layers, alone, strict=True):
             assert (layer[i] - state[0]).abs().max() < 1e-5 * state.abs().max()
-        assert torch.equal(frames[i], mfcc(wave, subtract_mean=False))
+        assert torch.equal(frames[i], mfcc(wave, HUBERT, subtract_mean=False))
         assert frames[i].mean(0).abs().max() > 1

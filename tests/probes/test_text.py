@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from tiny import HUBERT
 from torch import Tensor
 
 from lighthubert.data import MINI, Batch, Manifest
@@ -54,7 +55,7 @@ def spelt(layers: int, told: int) -> tuple[Probe, Represent]:
     """Texts with a character in every fifth frame, a dimension for each; all but one layer are noise."""
     rng, clips, codes = np.random.default_rng(0), list[LabelledClip](), dict[int, Tensor]()
     for row, clip in enumerate(SHORT):
-        frames = num_frames(int(CLIPS.samples[clip]))
+        frames = num_frames(int(CLIPS.samples[clip]), HUBERT)
         text = "".join(rng.choice(list(LETTERS), frames // 5 - 1)).strip() or "a"
         text = " ".join(text.split())
         codes[row] = torch.zeros(frames, 5)

@@ -70,7 +70,7 @@ def test_the_teacher_is_kept(repo_root: Path, tmp_path: Path, monkeypatch: pytes
 def distance_from(teacher: Hubert, net: Hubert) -> float:
     """Mean absolute difference of hidden states 2, 4 and 6 over the valid frames of the held-out clips."""
     total, frames = 0.0, 0.0
-    for batch in eval_batches(Manifest.read(MINI / "valid.tsv"), DataConfig()):
+    for batch in eval_batches(Manifest.read(MINI / "valid.tsv"), DataConfig(), teacher.config):
         theirs, ours = (n.eval()(batch.waveform, batch.lengths) for n in (teacher, net))
         valid = valid_mask(ours.lengths, ours.last_hidden_state.shape[1])
         for i in (2, 4, 6):

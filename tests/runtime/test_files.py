@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lighthubert.runtime.errors import StateError
-from lighthubert.runtime.files import locked, replacing, write_text
+from lighthubert.runtime.errors import StateError, UserError, one_line
+from lighthubert.runtime.files import locked, open_regular, read_text, replacing, write_text
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
@@ -92,3 +92,65 @@ def test_a_folder_has_one_holder(tmp_path: Path) -> None:
         other.communicate("\n")
     with locked(tmp_path, seconds=-1):
         pass
+
+
+def content(path: Path, most: int | None, meanwhile: Callable[[], object] = lambda: None) -> bytes:
+    with open_regular(path, UserError, most) as file:
+        meanwhile()
+        return file.read()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices with names")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+        (".", "Is a directory"),
+        ("gone", "No such file or directory"),
+        ("a" * 300, "File name too long"),
+        ("a/" * 2500, "File name too long"),
+        ("a\0b", "embedded null byte"),
+        ("\ud800", "surrogates not allowed"),
+        ("/proc/self/mem", "Input/output error"),
+        ("long", "11 bytes; such a file has 10 at most"),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, name: str, reason: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "long").write_text("x" * 11)
+    with pytest.raises(UserError, match=reason) as caught:
+        content(tmp_path / name, 10)
+    assert len(str(caught.value)) <= 1000
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("change", ["cut", "grown", "rewritten"])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    os.utime(path, (1, 1))
+    new = {"cut": "", "grown": "longer", "rewritten": "new"}[change]
+    with pytest.raises(UserError, match="file: was written to while it was read"):
+        content(path, None, lambda: path.write_text(new))
+
+
+def test_text_is_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"\xc3\xa4", b"\xef\xbb\xbf\xc3\xa4"):
+        path.write_bytes(content)
+        assert read_text(path, UserError) == "\u00e4"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(UserError, match=r"file: not UTF-8 text \(invalid start byte at byte 2\)"):
+        read_text(path, UserError)
+
+
+def test_a_message_is_one_line_that_a_terminal_may_print() -> None:
+    assert str(UserError("a.pt: \x1b[2Jkey\r\n\u202e\ud800 \u00e4")) == r"a.pt: \x1b[2Jkey\r\n\u202e\ud800 " + "\u00e4"
+    for text in ("k" * 10**7, "\x1b" * 10**7, "\U000e0001" * 999):
+        message = one_line(f"a.pt: {text} is the rule")
+        assert message.startswith("a.pt: ")
+        assert message.endswith(" is the rule")
+        assert len(message) <= 1000
+        assert message.isprintable()

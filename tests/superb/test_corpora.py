@@ -77,7 +77,7 @@ def run(root: Path, task: Any, downstream: str = "emotion") -> None:
     ("name", "message"),
     [
         ("a.txt", "[Errno 2] No such file or directory: '{path}' (looked for under {key})"),
-        ("a.wav", "{path}: cannot be decoded: System error. (looked for under {key})"),
+        ("a.wav", "{path}: cannot be decoded: No such file or directory (looked for under {key})"),
     ],
 )
 def test_a_file_below_a_setting(tmp_path: Path, name: str, message: str, workers: int) -> None:

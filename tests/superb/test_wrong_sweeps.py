@@ -55,7 +55,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("processes=0", "recipe.yaml: processes: must be at least 1, got 0"),
         ("run_dir='a=b'", "recipe.yaml: run_dir: s3prl cannot be told a path with =, ,, or ' in it, got 'a=b'"),
         ("nets.b.upstream=fbank nets.b.arch=largest", "nets.b.arch: chooses a subnet of our own checkpoints"),
-        ("reference=none.yaml", "none.yaml: cannot be read as YAML: [Errno 2] No such file or directory"),
+        ("reference=none.yaml", "none.yaml: No such file or directory"),
         ("checkpoint=none.pt", "nets.largest: none.pt: no such file or folder; nets.narrow: none.pt: no such file"),
         ("nets.a.checkpoint=net.safetensors nets.a.arch=largest", "nets.a: net.safetensors: holds a single net"),
         ("nets={a: {}}", "nets.a: supernet.safetensors: a supernet: say which of its subnets"),

@@ -1,45 +1,16 @@
 """Decoding against hand-made logits, and error rates against an edit distance written out."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lighthubert.tasks.config import TaskConfig
-from lighthubert.tasks.decoding import (
-    Word,
-    beam_search,
-    error_rates,
-    greedy,
-    path_text,
-    path_words,
-    read_arpa_words,
-)
-from lighthubert.tasks.vocabulary import Vocabulary, build_vocabulary
+from lighthubert.tasks.decoding import error_rates, greedy, path_text, path_words
+from lighthubert.tasks.vocabulary import Vocabulary
 
 CHARACTERS = Vocabulary(("<blank>", "a", "b", "▁"))
-ARPA = """\\data\\
-ngram 1=5
-ngram 2=3
-
-\\1-grams:
--1.0\t<unk>
-0\t<s>\t-0.3
--1.0\t</s>
--0.6\tab\t-0.3
--0.6\tba\t-0.3
-
-\\2-grams:
--0.1\t<s> ab
--0.1\tab ba
--0.1\tba </s>
-
-\\end\\
-"""
-
 
 def logits_of(path: str, padding: int = 0) -> Tensor:
     """(1, T, 4): each frame is sure of one of "_ab▁"; the padding says "b"."""
@@ -84,45 +55,6 @@ def test_words_of_subwords() -> None:
     assert path_text(path, vocabulary) == "abb a bab"
     assert [word.word for word in path_words(path, vocabulary, 0.02)] == ["abb", "a", "bab"]
     assert path_words([], vocabulary, 0.02) == []
-
-
-def test_a_language_model_finds_words(tmp_path: Path) -> None:
-    """ "abb" is none; the word that fits best takes its place, at its time."""
-    (tmp_path / "lm.arpa").write_text(ARPA)
-    said = "__aab_b__▁_b__a▁▁__"
-    decode = beam_search(CHARACTERS, tmp_path / "lm.arpa")
-    (path,) = decode(logits_of(said, padding=4), torch.tensor([len(said)]))
-    assert path_text(path, CHARACTERS) == "ab ba"
-    first, second = path_words(path, CHARACTERS, 0.02)
-    assert first.start == pytest.approx(2 * 0.02)
-    assert second.start == pytest.approx(11 * 0.02)
-    assert isinstance(first, Word)
-
-
-def test_a_language_model_of_subwords(tmp_path: Path) -> None:
-    """Here no token stands between words."""
-    (tmp_path / "lm.arpa").write_text(ARPA)
-    vocabulary = build_vocabulary(["ab ba ab"] * 3, TaskConfig(tokens="subwords", num_subwords=6))
-    pieces = vocabulary.encode(["ab ba"], "ctc")[0]
-    logits = torch.full((1, 2 * len(pieces), 6), -5.0)
-    logits[0, 1::2, 0] = 5.0
-    logits[0, range(0, 2 * len(pieces), 2), pieces] = 5.0
-    (path,) = beam_search(vocabulary, tmp_path / "lm.arpa")(logits, torch.tensor([logits.shape[1]]))
-    assert [token.id for token in path] == pieces
-    assert [token.start for token in path] == list(range(0, 2 * len(pieces), 2))
-    assert [word.word for word in path_words(path, vocabulary, 0.02)] == ["ab", "ba"]
-
-
-def test_words_of_a_model(tmp_path: Path) -> None:
-    (tmp_path / "lm.arpa").write_text(ARPA)
-    assert read_arpa_words(tmp_path / "lm.arpa") == ["ab", "ba"]
-
-
-@pytest.mark.parametrize("content", [b"no model, but some text\n", bytes(range(256)), b"\\1-grams:\n-1.0\t<unk>\n"])
-def test_no_language_model(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "lm").write_bytes(content)
-    with pytest.raises(ValueError, match="not an n-gram model in ARPA format"):
-        beam_search(CHARACTERS, tmp_path / "lm")
 
 
 def edits(a: list[str], b: list[str]) -> int:

@@ -11,6 +11,7 @@ import harness
 import pytest
 import torch
 import toy
+from tiny import HUBERT
 
 from lighthubert.data import Manifest, Reader
 from lighthubert.runtime.progress import ProgressLine
@@ -77,7 +78,7 @@ def test_what_is_logged(tmp_path: Path, manifest: Path) -> None:
     assert found["optim/bad_steps"] == [(3, 0), (6, 1)]
     assert found["optim/learning_rate"] == [(3, pytest.approx(0.01 * 4 / 6)), (6, pytest.approx(0.01 / 6))]
     assert found["data/skipped_files"] == [(3, 0), (6, 0)]
-    reader = Reader(objective.manifest, objective.data, seed=1)
+    reader = Reader(objective.manifest, objective.data, HUBERT, seed=1)
     batches = [next(reader) for _ in range(12)]
     padded = [sum(b.waveform.numel() for b in batches[i : i + 6]) / 16000 for i in (0, 6)]
     audio = [sum(b.seconds for b in batches[i : i + 6]) for i in (0, 6)]

@@ -9,6 +9,7 @@ import harness
 import pytest
 import torch
 import toy
+from tiny import HUBERT
 
 from lighthubert.data import Manifest, plan
 from lighthubert.runtime import ranks
@@ -20,7 +21,7 @@ HERE = Path(__file__).parent
 def even_seed(manifest: Path) -> int:
     """A seed whose first epochs have even numbers of batches: two ranks then drop none, and see what one rank sees."""
     samples = Manifest.read(manifest).samples
-    return next(s for s in range(1000) if all(len(plan(samples, toy.DATA, s, e)) % 2 == 0 for e in range(1, 7)))
+    return next(s for s in range(1000) if all(len(plan(samples, toy.DATA, HUBERT, s, e)) % 2 == 0 for e in range(1, 7)))
 
 
 def test_without_a_group_there_is_one_rank() -> None:

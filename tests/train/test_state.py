@@ -18,8 +18,8 @@ from lighthubert.train.config import FREE_KEYS
 
 
 def content(step: int) -> dict[str, object]:
-    model = {"w": torch.full((1000,), float(step))}
-    return {"model": model, "progress": {"step": step}, **{key: {} for key in PARTS - {"model", "progress"}}}
+    parts: dict[str, object] = {name: {} for name in PARTS}
+    return parts | {"model": {"w": torch.full((1000,), float(step))}, "progress": {"step": step}}
 
 
 def saved(folder: Path, steps: list[int], keep_last: int = 10) -> Checkpoints:

@@ -9,6 +9,7 @@ import harness
 import pytest
 import torch
 import toy
+from tiny import HUBERT
 from torch import Tensor, nn
 
 from lighthubert.data import Manifest, Reader
@@ -27,7 +28,7 @@ def test_a_run_is_what_plain_torch_computes(tmp_path: Path, manifest: Path) -> N
     groups = [{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.98), eps=1e-6)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=6)
-    reader = Reader(twin.manifest, toy.DATA, seed=1)
+    reader = Reader(twin.manifest, toy.DATA, HUBERT, seed=1)
     for _ in range(6):
         errors = []  # of every clip, for both depths: (T,) each
         for batch in (next(reader), next(reader)):

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from lighthubert.data import Batch, DataConfig, Manifest, Reader, eval_batches, write_manifest
+from lighthubert.models import HubertConfig
 from lighthubert.runtime import ranks
 from lighthubert.train import Objective, Result, TrainConfig, run_training
 
-FRAME = 320
+FRAME, HUBERT = 320, HubertConfig()
 DATA = DataConfig(max_seconds=3.0, max_clip_seconds=1.0, min_clip_seconds=0.1, window=6, threads=0, reader="torch")
 
 
@@ -94,7 +95,7 @@ class Loudness(Objective):
         assert not self.model.training
         assert not torch.is_grad_enabled()
         sums = {"loss/deep": (0.0, 0.0), "loss/flat": (0.0, 0.0)}
-        for number, batch in enumerate(islice(eval_batches(self.manifest, self.data), 2)):
+        for number, batch in enumerate(islice(eval_batches(self.manifest, self.data, HUBERT), 2)):
             if number % world == rank:
                 target, valid = self.frames(batch)
                 for name, deep in (("loss/deep", True), ("loss/flat", False)):
@@ -111,7 +112,7 @@ def train(run_dir: str | Path, manifest: str | Path, *, seed: int = 1, dropout: 
     """One call of `run_training`, with short defaults."""
     clips = Manifest.read(manifest)
     objective = Loudness(clips, dropout, ballast, both)
-    reader = Reader(clips, objective.data, seed=seed, rank=ranks.rank(), world=ranks.world())
+    reader = Reader(clips, objective.data, HUBERT, seed=seed, rank=ranks.rank(), world=ranks.world())
     defaults = {"steps": 12, "lr": 0.01, "warmup_steps": 3, "save_every": 4, "eval_every": 6, "log_every": 3}
     return run_training(objective, reader, TrainConfig(**{**defaults, **config}), run_dir=run_dir, seed=seed), objective
 
@@ -121,7 +122,7 @@ def run_objective(
 ) -> tuple[dict[str, Tensor], object]:
     """A call of `run_training` with an objective of the test's own; (trained weights, the result)."""
     values = {"steps": 6, "lr": 0.01, "save_every": 100, "eval_every": 100, "log_every": 2, **config}
-    reader = Reader(objective.manifest, objective.data, seed=seed)
+    reader = Reader(objective.manifest, objective.data, HUBERT, seed=seed)
     result = run_training(objective, reader, TrainConfig(**values), run_dir=run_dir, seed=seed)
     return {name: p.detach() for name, p in objective.model.named_parameters()}, result
 
