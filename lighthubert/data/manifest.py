@@ -6,6 +6,7 @@ manifest's folder. fairseq's form is read too: the root folder on the first line
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,7 @@ def read_lines(path: Path) -> list[str]:
 
 def check_header(path: Path, header: Sequence[str]) -> None:
     problems = [f"column {name!r} is missing" for name in REQUIRED if name not in header]
-    problems += [f"column {name!r} stands twice" for name in sorted({n for n in header if header.count(n) > 1})]
+    problems += [f"column {name!r} stands twice" for name, number in sorted(Counter(header).items()) if number > 1]
     problems += ["a column has no name"] if "" in header else []
     if problems:
         raise ManifestError(f"{path}, line 1: {'; '.join(problems)} (the columns are {', '.join(header)})")

@@ -77,8 +77,7 @@ class Job:
 
     def kill_a_rank(self, rng: random.Random) -> None:
         """kill -9 for one of torchrun's ranks; the others must not wait for it for ever."""
-        ranks = [child for child, parent in _parents().items() if parent == self.pid]
-        os.kill(rng.choice(ranks), signal.SIGKILL)
+        os.kill(rng.choice(ranks_of(self.pid)), signal.SIGKILL)
         assert self.wait() != 0
 
     def _tick(self, what: str) -> None:
@@ -160,6 +159,11 @@ class Series:
                 if self.ranks > 1 and number % 4 == 1:
                     running.kill_a_rank(rng)
             assert "finished" not in running.text(), "the kill came too late"
+
+
+def ranks_of(pid: int) -> list[int]:
+    """The processes of torchrun's ranks."""
+    return [child for child, parent in _parents().items() if parent == pid]
 
 
 def newest(run_dir: Path) -> dict[str, Any]:
