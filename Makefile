@@ -10,7 +10,7 @@ TESTS   := -m pytest -n $(WORKERS) --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help pretrain test test-latest test-oldest test-slow lint bench results keys notebooks clean
+.PHONY: help pretrain test test-latest test-oldest test-slow faults lint bench results keys notebooks clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,6 +48,9 @@ test-latest test-oldest:
 
 test-slow: $(STAMP)  ## the slow tests: long kill-and-resume series and the like
 	@$(PY) -m pytest -m slow
+
+faults: $(STAMP)  ## kills, full disks, damaged and hostile files: docs/reliability.md, up to 90 minutes
+	$(PY) tests/faults/campaign.py
 
 lint: $(STAMP)  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -7,6 +7,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -32,10 +33,9 @@ import report  # noqa: E402
 import torch  # noqa: E402
 
 Task = tuple[str, Callable[[Path], dict[str, Any]]]  # "kind: which", what does it in an empty folder
-CHUNK = 500  # changed files of a fuzzing task
 
 
-def tasks(seed: int, chunks: int) -> Iterator[Task]:
+def tasks(seed: int, chunks: int, size: int) -> Iterator[Task]:
     """All of a campaign; those that take long come first."""
     for job, ranks, count in kills.SERIES:
         yield f"kill -9: {job}, ranks {ranks}", partial(kills.series, job, ranks, count)
@@ -55,7 +55,7 @@ def tasks(seed: int, chunks: int) -> Iterator[Task]:
         yield f"hostile file: {name}", partial(hostile.hostile, name)
     for number in range(chunks):
         for name in fuzz.READERS:
-            yield f"fuzz: {name} {number}", partial(fuzz.chunk, name, number, seed, CHUNK)
+            yield f"fuzz: {name} {number}", partial(fuzz.chunk, name, number, seed, size)
 
 
 def run(name: str, work: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _child(name: str, work: Callable[[Path], dict[str, Any]], folder: Path, rows
         file.write(line)
 
 
-def campaign(folder: Path, chunks: int, minutes: float, workers: int) -> bool:
+def campaign(folder: Path, args: argparse.Namespace) -> bool:
     """Do what is not done yet; whether all is."""
     rows, start = folder / "rows.jsonl", time.monotonic()
     head = {
@@ -95,11 +95,12 @@ def campaign(folder: Path, chunks: int, minutes: float, workers: int) -> bool:
     first, *done = map(json.loads, rows.read_text().splitlines())
     print(f"seed {first['seed']}, {len(done)} tasks are done")
     known = {row["task"] for row in done}
-    left = [task for task in tasks(first["seed"], chunks) if task[0] not in known][::-1]
+    wanted = tasks(first["seed"], args.chunks, args.size)
+    left = [task for task in wanted if task[0] not in known and re.search(args.only, task[0])][::-1]
     context, running = multiprocessing.get_context("fork"), list[Any]()
-    while (left or running) and time.monotonic() - start < 60 * minutes:
+    while (left or running) and time.monotonic() - start < 60 * args.minutes:
         running = [process for process in running if process.is_alive()]
-        if left and len(running) < workers:
+        if left and len(running) < args.workers:
             name, work = left.pop()
             print(f"{(time.monotonic() - start) / 60:5.1f} min  {len(left)} left  {name}", flush=True)
             running.append(context.Process(target=_child, args=(name, work, folder, rows)))
@@ -121,14 +122,16 @@ def main() -> int:
     parser.add_argument("--new", action="store_true", help="forget what is done there")
     parser.add_argument("--minutes", type=float, default=90, help="after so many no task is begun (90)")
     parser.add_argument("--workers", type=int, default=2, help="tasks at a time (2)")
-    parser.add_argument("--chunks", type=int, default=13, help=f"of {CHUNK} changed files for each reader (13)")
+    parser.add_argument("--chunks", type=int, default=13, help="of changed files, for each reader (13)")
+    parser.add_argument("--size", type=int, default=500, help="changed files of a chunk (500)")
+    parser.add_argument("--only", default="", metavar="REGEX", help="tasks whose names match")
     parser.add_argument("--report", type=Path, default=ROOT / "docs/reliability.md", help="what is written")
     args = parser.parse_args()
     folder = args.folder.absolute()
     if args.new:
         shutil.rmtree(folder, ignore_errors=True)
     os.environ["LIGHTHUBERT_FAULTS"] = str(folder)
-    whole = campaign(folder, args.chunks, args.minutes, args.workers)
+    whole = campaign(folder, args)
     wrong = report.write(folder / "rows.jsonl", args.report)
     print(f"{args.report}: {len(wrong)} wrong" + ("" if whole else "; not all is done, the same command goes on"))
     return int(bool(wrong) or not whole)
