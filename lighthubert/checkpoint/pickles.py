@@ -5,9 +5,9 @@ A pickle is a program: it may name any function ("global") and call it. torch's 
 beside the weights: argument lists, configuration nodes, dictionaries of labels, meters, numpy's numbers. Names out of a
 short list of libraries are answered with classes that do nothing but keep what they are given. Every other is refused.
 
-torch believes what a pickle says of sizes: a storage may be said to be longer than its record, and what lies behind it
-in memory then counts as weights. So a first pass, with the standard library and with nothing of what is named, compares
-all sizes with the file, and notes the names.
+torch, before 2.14, believes what a pickle says of sizes: a storage may be said to be longer than its record, and what
+lies behind it in memory then counts as weights. So a first pass, with the standard library and with nothing of what is
+named, compares all sizes with the file, and notes the names.
 """
 
 from __future__ import annotations

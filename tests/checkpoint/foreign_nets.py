@@ -33,6 +33,13 @@ def hugging_face(cls: Any = transformers.HubertModel, **settings: Any) -> Any:
     return jittered(cls(transformers.HubertConfig(**{**SIZES, **settings})))
 
 
+def save_bin(folder: Path, model: Any) -> None:
+    """A folder as before safetensors, which transformers 5 writes no more."""
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+
+
 def wav2vec2(large: bool, **settings: Any) -> Any:
     """torchaudio's model with the structure of HuBERT Base or Large."""
     torch.manual_seed(0)
@@ -145,7 +152,8 @@ def assert_same(net: Any, model: Any, wave: Tensor) -> None:
         if isinstance(model, torchaudio.models.Wav2Vec2Model):  # its list lacks the projection and Large's final norm
             theirs = [*model.extract_features(heard)[0][:-1], model(heard)[0]]
         else:
-            theirs = model(heard, output_hidden_states=True).hidden_states[1:]
+            out = model(heard, output_hidden_states=True)  # of transformers 5 the last one lacks Large's final norm
+            theirs = [*out.hidden_states[1:-1], out.last_hidden_state]
         ours = net(wave).hidden_states[1:]
     assert len(ours) == len(theirs)
     for x, y in zip(ours, theirs, strict=True):

@@ -162,10 +162,9 @@ def rezipped(path: Path, change: Callable[[str, bytes], bytes], compression: int
 
 
 def test_a_storage_longer_than_its_record_is_refused(tmp_path: Path) -> None:
-    """torch would take what lies behind it in memory for weights."""
+    """torch, before 2.14, would take what lies behind it in memory for weights."""
     torch.save({"model": {"mask_emb": torch.ones(10**6)}}, tmp_path / "net.pt")
     rezipped(tmp_path / "net.pt", lambda name, content: content[:8] if name.endswith("data/0") else content)
-    assert torch.load(tmp_path / "net.pt", weights_only=True)["model"]["mask_emb"].shape == (10**6,)
     with pytest.raises(CheckpointError, match=r"net\.pt: refused: .*storage 0: 1000000 numbers are not in the file"):
         load(tmp_path / "net.pt")
 
