@@ -59,7 +59,10 @@ RELEASED = ("student_hubert", "hubert_pruner")  # names that LightHuBERT gives i
 RELEASED_PREDICTS = {"teacher": "hubert_base", "layers": 8, "tap": "ffn", "normalize": "unknown", "pairs": []}
 
 
-def _read(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str, Any]) -> dict[str, Any]:
+ELEMENTS = {int: "integers", bool: "true and false", list: "lists"}
+
+
+def read_settings(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a table, by our names. Raises CheckpointError that lists all wrong and unsupported values."""
     settings, problems = {}, []
     for key, (name, default) in table.items():
@@ -70,8 +73,8 @@ def _read(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str,
             problems.append(f"{key}: expected {type(default).__name__}, got {value!r}")
         elif type(default) is int and value < 1:
             problems.append(f"{key}: must be positive, got {value}")
-        elif type(default) is list and not all(type(v) is int for v in value):
-            problems.append(f"{key}: expected a list of integers, got {value!r}")
+        elif type(default) is list and not all(type(v) is type(default[0]) for v in value):
+            problems.append(f"{key}: expected a list of {ELEMENTS[type(default[0])]}, got {value!r}")
         settings[name] = value
     problems += [f"{k}: only {v!r} is supported, got {file[k]!r}" for k, v in fixed.items() if file.get(k, v) != v]
     if problems:
@@ -98,7 +101,7 @@ def from_hugging_face(
     kind = config.get("model_type")
     if kind not in ("hubert", "wav2vec2", "data2vec-audio"):
         raise CheckpointError(f"{where}: model_type: must be hubert, wav2vec2 or data2vec-audio, got {kind!r}")
-    settings = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
+    settings = read_settings(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
     _split_heads(where, settings)
     settings["norm_first"] &= kind != "data2vec-audio"  # that one is post-norm always
     masked = [settings.pop(key) for key in ("mask_time_prob", "mask_feature_prob")]
@@ -142,9 +145,10 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
     model, task = _settings(path, checkpoint)
     released = model.get("_name") in RELEASED or "layer_pred_heads.11.weight" in checkpoint["model"]
     where = f"{path}: settings of the model"
-    settings = _read(where, model, FAIRSEQ, FAIRSEQ_FIXED)
+    settings = read_settings(where, model, FAIRSEQ, FAIRSEQ_FIXED)
     # Where nothing is said: LightHuBERT's audio is normalised, HuBERT Base's is not.
-    settings |= _read(f"{path}: settings of the task", task, {"normalize": ("normalize_waveform", released)}, {})
+    normalize: Table = {"normalize": ("normalize_waveform", released)}
+    settings |= read_settings(f"{path}: settings of the task", task, normalize, {})
     _split_heads(where, settings)
     settings["conv_strides"] = _strides(where, settings["conv_strides"])
     weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])

@@ -50,6 +50,7 @@ TORCHAUDIO = {
     "mask_generator.mask_embedding": "mask_embed",  # of HuBERTPretrainModel
     "feature_extractor.conv_layers.{i}.conv": "frontend.convs.{i}",
     "feature_extractor.conv_layers.{i}.layer_norm": "frontend.norms.{i}",
+    "feature_extractor.dummy_weight": "frontend.scale",  # of DPHuBERT
     "encoder.feature_projection.layer_norm": "frontend.norm",
     "encoder.feature_projection.projection": "frontend.proj",
     "encoder.transformer.pos_conv_embed.conv": "encoder.pos_convs.0",
@@ -61,7 +62,7 @@ TORCHAUDIO = {
     "encoder.transformer.layers.{i}.final_layer_norm": "encoder.layers.{i}.ffn_norm",
 }
 # Ours alone: a native file.
-NATIVE = {name: name for name in ["head.{n}", *dict.fromkeys(FAIRSEQ.values())]}
+NATIVE = {name: name for name in ["head.{n}", "frontend.scale", *dict.fromkeys(FAIRSEQ.values())]}
 
 LEAF = r"(\.weight|\.bias|\.weight_g|\.weight_v|\.parametrizations\.weight\.original[01])?"
 HALVES = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}

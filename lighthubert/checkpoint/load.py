@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lighthubert.checkpoint.dphubert import from_dphubert
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.foreign import from_fairseq, from_hugging_face, from_torchaudio
 from lighthubert.checkpoint.keys import LAYOUTS
@@ -116,7 +117,12 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, 
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    return from_torchaudio(path, state, told) if best == "torchaudio" else from_fairseq(path, checkpoint)
+    if best != "torchaudio":
+        return from_fairseq(path, checkpoint)
+    config = checkpoint.get("config")
+    if isinstance(config, dict) and "encoder_use_attention" in config:
+        return from_dphubert(path, state, config)
+    return from_torchaudio(path, state, told)
 
 
 def _state_dict(path: Path, content: Any, where: str = "") -> dict[str, Any]:
