@@ -117,6 +117,8 @@ class FrameNorm(ExactLayerNorm):
 class Frontend(nn.Module):
     """Convolutions with GELU, layer norm, and the projection to the embedding width."""
 
+    scale: nn.Parameter | None  # (C,) behind the last convolution
+
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
         self.config = config
