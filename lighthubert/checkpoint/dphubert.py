@@ -56,6 +56,8 @@ def from_dphubert(path: Path, state: Mapping[str, Any], config: Mapping[str, Any
 def _settings(path: Path, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[list[str]]]:
     """Arguments of `infer_config`, and for each layer the modules that were pruned away."""
     where = f"{path}: config"
+    if "encoder_remaining_heads" in config:
+        raise CheckpointError(f"{where}: of a WavLM; only HuBERT and wav2vec 2.0 are read")
     if missing := [key for key in SETTINGS if key not in config]:
         raise CheckpointError(f"{where}: {', '.join(missing)}: missing")
     try:

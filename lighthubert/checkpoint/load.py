@@ -33,8 +33,9 @@ BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV
 def read(name: str | Path, told: Mapping[str, Any] | None = None) -> Loaded:
     """What a file or folder holds, its net in fp32, for evaluation; each file is read once.
 
-    Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
-    HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
+    Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, also fine-tuned or converted
+    by s3prl, Hugging Face folders of HuBERT, wav2vec 2.0 and data2vec-audio, state dicts of torchaudio's HuBERT,
+    DPHuBERT's files, and these inside of what Lightning, DDP and torch.compile write. Never runs pickled code.
     Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
     it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`).
     Raises CheckpointError that names the file and lists every key that does not fit.

@@ -165,6 +165,7 @@ def test_settings_that_are_wrong(tmp_path: Path) -> None:
         ("encoder_use_attention", [1, 1, 1], "encoder_use_attention: expected a list of true and false, got [1, 1, 1]"),
         ("extractor_conv_layer_config", [[16, 10]], "extractor_conv_layer_config: expected channels, kernel"),
         ("encoder_num_heads", [1, 1], "config: the settings of its layers are not of one length"),
+        ("encoder_remaining_heads", [[0]], "config: of a WavLM; only HuBERT"),
         ("encoder_num_layers", 4, "4 layers by the settings, but tensors of 3"),
         ("encoder_ff_interm_features", [61, 160, 3], "intermediate_dense.weight: shape (60, 128), expected (61, 128)"),
         ("encoder_use_feed_forward", [True, False, False], f"{layer}feed_forward.intermediate_dense.weight: shape"),
