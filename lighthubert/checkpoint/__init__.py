@@ -1,4 +1,4 @@
-"""Files of nets: our own format, and those of fairseq, Hugging Face, torchaudio and the released LightHuBERT."""
+"""Files of nets: our own format, and those of fairseq, Hugging Face, torchaudio, DPHuBERT and LightHuBERT."""
 
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.load import load, read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -24,39 +24,37 @@ def infer_config(
     *,
     num_layers: int | None = None,
     width: int | None = None,
-    conv_strides: Sequence[int] = HubertConfig.conv_strides,
-    head_dim: int = 64,
     **known: Any,
 ) -> HubertConfig:
     """The sizes of the net that these tensors are.
 
-    num_layers, width: what the file's settings say, if it has any; a whole layer may be missing. head_dim: no tensor
-    tells it; 64 in all published nets but HuBERT XLarge. known: norm_first, normalize_waveform, dropouts.
+    num_layers, width: what the file's settings say, if it has any; a whole layer may be missing. known: what no tensor
+    tells (conv_strides, head_dim, norm_first, dropouts), if it is not HuBERT Base's, and what need not be inferred.
     A size is what most of the tensors that share it say, and any where there is none: what is missing is reported when
     the net is built. Raises CheckpointError for sizes that no net has.
     """
-    num_convs, depth = len(conv_strides), _count(weights, "encoder.layers")
+    head_dim, depth = known.get("head_dim", HubertConfig.head_dim), _count(weights, "encoder.layers")
+    num_convs = len(known.get("conv_strides", HubertConfig.conv_strides))
     embed_dim = _size(weights, 1, *WIDE)
     for said, there, what in ((num_layers, depth, "layers"), (width, embed_dim, "wide")):
         if said not in (None, there):
             weights.problems.append(f"{said} {what} by the settings, but tensors of {there}")
     groups, rest = divmod(embed_dim, _size(weights, embed_dim, "encoder.pos_convs.0.weight:1"))
     try:
-        return HubertConfig(
+        inferred: dict[str, Any] = dict(  # noqa: C408  as arguments
             conv_channels=tuple(_channels(weights, i, num_convs) for i in range(num_convs)),
             conv_kernels=tuple(_size(weights, 1, f"frontend.convs.{i}.weight:2") for i in range(num_convs)),
-            conv_strides=tuple(conv_strides),
+            conv_scale="frontend.scale" in weights.tensors,
             conv_bias=any(f"frontend.convs.{i}.bias" in weights.tensors for i in range(num_convs)),
             conv_norm="layer" if weights.layer_norms else "group",
             embed_dim=embed_dim,
-            head_dim=head_dim,
-            num_heads=tuple(_heads(weights, i, embed_dim, head_dim) for i in range(depth)),
+            num_heads=tuple(_heads(weights, i, head_dim) for i in range(depth)),
             ffn_dim=tuple(_ffn_units(weights, i, 4 * embed_dim) for i in range(depth)),
             pos_conv_kernel=_size(weights, 1, "encoder.pos_convs.0.weight:2"),
             pos_conv_groups=1 if rest else groups,
             pos_conv_depth=_count(weights, "encoder.pos_convs"),
-            **known,
         )
+        return HubertConfig(**inferred | known)
     except ValueError as error:
         raise CheckpointError(f"{weights.path}: {error}") from None
 
@@ -88,9 +86,9 @@ def _channels(weights: Weights, conv: int, num_convs: int) -> int:
     return _size(weights, 1, f"frontend.convs.{conv}.weight:0", f"frontend.norms.{conv}.weight:0", following)
 
 
-def _heads(weights: Weights, layer: int, embed_dim: int, head_dim: int) -> int:
+def _heads(weights: Weights, layer: int, head_dim: int) -> int:
     leaves = [f"encoder.layers.{layer}.attention.{x}_proj.{leaf}:0" for leaf in ("weight", "bias") for x in "qkv"]
-    rows = _size(weights, embed_dim, *leaves)
+    rows = _size(weights, head_dim, *leaves)
     if rows % head_dim:
         raise ValueError(f"attention with {rows} rows is no whole number of heads of {head_dim}")
     return rows // head_dim

@@ -49,6 +49,7 @@ FAIRSEQ: Table = {
     "activation_dropout": ("ffn_dropout", 0.0),
 }
 FAIRSEQ_FIXED = {"activation_fn": "gelu", "layer_type": "transformer"}
+FINE_TUNED = ("dropout", "attention_dropout", "activation_dropout")  # what fine-tuning says anew
 # Of HuBERT and wav2vec 2.0: width, layers, whether norms come first (and audio is normalised) -> head_dim.
 PUBLISHED = {(768, 12, False): 64, (1024, 24, True): 64, (1280, 48, True): 80}
 TOLD = ("head_dim", "norm_first", "normalize_waveform")
@@ -58,7 +59,10 @@ RELEASED = ("student_hubert", "hubert_pruner")  # names that LightHuBERT gives i
 RELEASED_PREDICTS = {"teacher": "hubert_base", "layers": 8, "tap": "ffn", "normalize": "unknown", "pairs": []}
 
 
-def _read(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str, Any]) -> dict[str, Any]:
+ELEMENTS = {int: "integers", bool: "true and false", list: "lists"}
+
+
+def read_settings(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a table, by our names. Raises CheckpointError that lists all wrong and unsupported values."""
     settings, problems = {}, []
     for key, (name, default) in table.items():
@@ -69,8 +73,8 @@ def _read(where: str, file: Mapping[str, Any], table: Table, fixed: Mapping[str,
             problems.append(f"{key}: expected {type(default).__name__}, got {value!r}")
         elif type(default) is int and value < 1:
             problems.append(f"{key}: must be positive, got {value}")
-        elif type(default) is list and not all(type(v) is int for v in value):
-            problems.append(f"{key}: expected a list of integers, got {value!r}")
+        elif type(default) is list and not all(type(v) is type(default[0]) for v in value):
+            problems.append(f"{key}: expected a list of {ELEMENTS[type(default[0])]}, got {value!r}")
         settings[name] = value
     problems += [f"{k}: only {v!r} is supported, got {file[k]!r}" for k, v in fixed.items() if file.get(k, v) != v]
     if problems:
@@ -97,7 +101,7 @@ def from_hugging_face(
     kind = config.get("model_type")
     if kind not in ("hubert", "wav2vec2", "data2vec-audio"):
         raise CheckpointError(f"{where}: model_type: must be hubert, wav2vec2 or data2vec-audio, got {kind!r}")
-    settings = _read(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
+    settings = read_settings(where, config, HUGGING_FACE, HUGGING_FACE_FIXED)
     _split_heads(where, settings)
     settings["norm_first"] &= kind != "data2vec-audio"  # that one is post-norm always
     masked = [settings.pop(key) for key in ("mask_time_prob", "mask_feature_prob")]
@@ -114,7 +118,7 @@ def from_torchaudio(path: Path | str, state: Mapping[str, Any], told: Mapping[st
 
     The tensors do not tell the order of norms, the input's normalisation and the heads' size. For the sizes of
     PUBLISHED these are known, others need `told`: {"head_dim": 64, "norm_first": False, "normalize_waveform": False},
-    say. The mask embedding is not part of the model: zeros. Raises CheckpointError, also without them.
+    say. Only its pretraining module has a mask embedding; else zeros. Raises CheckpointError, also without them.
     """
     weights = translate(path, state, LAYOUTS["torchaudio"])
     bias = weights.tensors.get("frontend.proj.bias")
@@ -131,23 +135,23 @@ def from_torchaudio(path: Path | str, state: Mapping[str, Any], told: Mapping[st
         raise CheckpointError(f"{path}: told: needs the keys {', '.join(TOLD)}, got {', '.join(known) or 'none'}")
     dropout = 0.0 if known["norm_first"] else 0.1
     config = infer_config(weights, dropout=dropout, attention_dropout=dropout, **known)
-    weights.tensors["mask_embed"] = torch.zeros(config.embed_dim)
+    weights.tensors.setdefault("mask_embed", torch.zeros(config.embed_dim))
     return build_hubert(weights, config)
 
 
 def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet:
-    """A fairseq HuBERT, a wav2vec 2.0 before fine-tuning, or a released LightHuBERT: weights under "model", settings
-    under "cfg" or "args"."""
+    """A fairseq HuBERT or wav2vec 2.0, before or after fine-tuning with CTC, or a released LightHuBERT: weights under
+    "model", settings under "cfg" or "args"."""
     model, task = _settings(path, checkpoint)
     released = model.get("_name") in RELEASED or "layer_pred_heads.11.weight" in checkpoint["model"]
     where = f"{path}: settings of the model"
-    settings = _read(where, model, FAIRSEQ, FAIRSEQ_FIXED)
+    settings = read_settings(where, model, FAIRSEQ, FAIRSEQ_FIXED)
     # Where nothing is said: LightHuBERT's audio is normalised, HuBERT Base's is not.
-    settings |= _read(f"{path}: settings of the task", task, {"normalize": ("normalize_waveform", released)}, {})
+    normalize: Table = {"normalize": ("normalize_waveform", released)}
+    settings |= read_settings(f"{path}: settings of the task", task, normalize, {})
     _split_heads(where, settings)
     settings["conv_strides"] = _strides(where, settings["conv_strides"])
-    other = "fairseq_wav2vec2" if "quantizer.vars" in checkpoint["model"] else "fairseq"
-    weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else other])
+    weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])
     config = infer_config(weights, **settings)
     if not released:
         return build_hubert(weights, config)
@@ -157,16 +161,30 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
 
 
 def _settings(path: Path, checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the model and of the task: sections of "cfg", or, from older versions, both in "args"."""
+    """Settings of the model and of the task: sections of "cfg", or, from older versions, both in "args".
+
+    A fine-tuned net's model keeps those of the net inside as "w2v_args", all but the dropouts.
+    """
     try:
         cfg, args = plain(checkpoint.get("cfg")), plain(checkpoint.get("args"))
     except ValueError as error:
         raise CheckpointError(f"{path}: settings: {error}") from None
-    if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
-        return cfg["model"], cfg["task"] if isinstance(cfg.get("task"), dict) else {}
-    if isinstance(args, dict):
-        return args, args
-    raise CheckpointError(f"{path}: fairseq's tensors without settings: needs 'cfg' with a section 'model', or 'args'")
+    sections = isinstance(cfg, dict) and isinstance(cfg.get("model"), dict)
+    if not sections and not isinstance(args, dict):
+        needs = "needs 'cfg' with a section 'model', or 'args'"
+        raise CheckpointError(f"{path}: fairseq's tensors without settings: {needs}")
+    model, task = _sections(cfg if sections else args)
+    if "w2v_path" in model:
+        if not isinstance(model.get("w2v_args"), dict):
+            raise CheckpointError(f"{path}: a fine-tuned net without 'w2v_args', the settings of the net inside")
+        model = _sections(model["w2v_args"])[0] | {key: model[key] for key in FINE_TUNED if key in model}
+    return model, task
+
+
+def _sections(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the model and of the task, or all in one."""
+    model, task = settings.get("model"), settings.get("task")
+    return model if isinstance(model, dict) else settings, task if isinstance(task, dict) else settings
 
 
 def _strides(where: str, layers: str) -> tuple[int, ...]:

@@ -47,8 +47,10 @@ HUGGING_FACE = {
     "encoder.layers.{i}.final_layer_norm": "encoder.layers.{i}.ffn_norm",
 }
 TORCHAUDIO = {
+    "mask_generator.mask_embedding": "mask_embed",  # of HuBERTPretrainModel
     "feature_extractor.conv_layers.{i}.conv": "frontend.convs.{i}",
     "feature_extractor.conv_layers.{i}.layer_norm": "frontend.norms.{i}",
+    "feature_extractor.dummy_weight": "frontend.scale",  # of DPHuBERT
     "encoder.feature_projection.layer_norm": "frontend.norm",
     "encoder.feature_projection.projection": "frontend.proj",
     "encoder.transformer.pos_conv_embed.conv": "encoder.pos_convs.0",
@@ -60,10 +62,15 @@ TORCHAUDIO = {
     "encoder.transformer.layers.{i}.final_layer_norm": "encoder.layers.{i}.ffn_norm",
 }
 # Ours alone: a native file.
-NATIVE = {name: name for name in ["head.{n}", *dict.fromkeys(FAIRSEQ.values())]}
+NATIVE = {name: name for name in ["head.{n}", "frontend.scale", *dict.fromkeys(FAIRSEQ.values())]}
 
 LEAF = r"(\.weight|\.bias|\.weight_g|\.weight_v|\.parametrizations\.weight\.original[01])?"
 HALVES = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+# What programs put before the names of a net that lies in another: DDP, torch.compile, Lightning, torchaudio's bundles,
+# models of tasks and of pretraining, fairseq's fine-tuned nets. One may lie in another: any of them, again and again.
+WRAPPERS = re.compile(
+    r"(?:module\.|_orig_mod\.|model\.|hubert\.|wav2vec2\.|data2vec_audio\.|w2v_encoder\.w2v_model\.)+"
+)
 PLACES = {"i": "[0-9]{1,4}", "x": "q|k|v|out", "n": "last|[0-9]{1,4}"}
 
 
@@ -73,13 +80,11 @@ class Layout:
 
     name: str
     table: Mapping[str, str]
-    prefixes: tuple[str, ...] = ()  # of wrappers around the net, dropped
-    ignored: tuple[str, ...] = ()  # beginnings of keys that are no part of a Hubert, dropped
+    ignored: tuple[str, ...] = ()  # beginnings of keys, behind those of wrappers, that are no part of a Hubert; dropped
 
     def rename(self, key: str) -> str | None:
         """Our name of a tensor of the file, None for a key that the layout does not have."""
-        for prefix in self.prefixes:
-            key = key.removeprefix(prefix)
+        key = unwrapped(key)
         for pattern, ours in self.table.items():
             if match := re.fullmatch(_regex(pattern) + LEAF, key):
                 leaf = match[match.re.groups] or ""
@@ -95,6 +100,12 @@ class Layout:
         return " or ".join(dict.fromkeys(names)) or name
 
 
+def unwrapped(key: str) -> str:
+    """A key without what wrappers put before it."""
+    match = WRAPPERS.match(key)
+    return key[match.end() :] if match else key
+
+
 @cache
 def _regex(pattern: str) -> str:
     escaped = re.escape(pattern)
@@ -103,19 +114,16 @@ def _regex(pattern: str) -> str:
     return escaped
 
 
-_UNITS = ("label_embs_concat", "final_proj.")  # HuBERT's own objective
-_QUANTIZER = ("quantizer.", "project_q.", "final_proj.")  # wav2vec 2.0's own objective in fairseq
+# Objectives of HuBERT and wav2vec 2.0, and the output layer of fine-tuned ones.
+_OBJECTIVES = ("label_embs_concat", "final_proj.", "quantizer.", "project_q.", "w2v_encoder.proj.")
 # Heads of ForCTC and ForSequenceClassification, and of wav2vec 2.0's ForPreTraining.
 _TASKS = ("lm_head.", "projector.", "classifier.", "layer_weights", "quantizer.", "project_q.", "project_hid.")
 LAYOUTS = {
     "native": Layout("lighthubert", NATIVE),
-    "released": Layout("released LightHuBERT", LIGHTHUBERT, ignored=_UNITS),
-    "fairseq": Layout("fairseq HuBERT", FAIRSEQ, ignored=_UNITS),
-    "fairseq_wav2vec2": Layout("fairseq wav2vec 2.0", FAIRSEQ, ignored=_QUANTIZER),
-    "hugging_face": Layout(
-        "Hugging Face", HUGGING_FACE, prefixes=("hubert.", "wav2vec2.", "data2vec_audio."), ignored=_TASKS
-    ),
-    "torchaudio": Layout("torchaudio", TORCHAUDIO, prefixes=("model.",), ignored=("aux.",)),
+    "released": Layout("released LightHuBERT", LIGHTHUBERT, ignored=_OBJECTIVES),
+    "fairseq": Layout("fairseq", FAIRSEQ, ignored=_OBJECTIVES),
+    "hugging_face": Layout("Hugging Face", HUGGING_FACE, ignored=_TASKS),
+    "torchaudio": Layout("torchaudio", TORCHAUDIO, ignored=("aux.", "logit_generator.")),
 }
 
 
@@ -139,7 +147,7 @@ def translate(path: Path | str, state: Mapping[str, Any], layout: Layout) -> Wei
     """A state dict under our names, weight norm folded; `path` is for messages."""
     weights = Weights(path, layout)
     for key, tensor in state.items():
-        if key.startswith(layout.ignored):
+        if unwrapped(key).startswith(layout.ignored):
             continue
         name = layout.rename(key)
         if name is None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from lighthubert.checkpoint.dphubert import from_dphubert
 from lighthubert.checkpoint.errors import CheckpointError
 from lighthubert.checkpoint.foreign import from_fairseq, from_hugging_face, from_torchaudio
 from lighthubert.checkpoint.keys import LAYOUTS
@@ -22,14 +24,18 @@ from lighthubert.models import Hubert
 from lighthubert.runtime.files import open_regular, read_text
 from lighthubert.schema import from_json
 
+# Files of weights in a Hugging Face folder, {} a variant's name, the wanted first.
+WEIGHTS = ("model{}.safetensors", "model.safetensors.index{}.json",
+           "pytorch_model{}.bin", "pytorch_model.bin.index{}.json")  # fmt: skip
 BUNDLES = ("HUBERT_BASE", "HUBERT_LARGE", "HUBERT_XLARGE", "WAV2VEC2_BASE", "WAV2VEC2_LARGE", "WAV2VEC2_LARGE_LV60K")
 
 
 def read(name: str | Path, told: Mapping[str, Any] | None = None) -> Loaded:
     """What a file or folder holds, its net in fp32, for evaluation; each file is read once.
 
-    Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, Hugging Face folders of
-    HuBERT, wav2vec 2.0 and data2vec-audio, and state dicts of torchaudio's HuBERT. Never runs pickled code.
+    Reads our own files, the released LightHuBERT files, fairseq's HuBERT and wav2vec 2.0, also fine-tuned or converted
+    by s3prl, Hugging Face folders of HuBERT, wav2vec 2.0 and data2vec-audio, state dicts of torchaudio's HuBERT,
+    DPHuBERT's files, and these inside of what Lightning, DDP and torch.compile write. Never runs pickled code.
     Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
     it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`).
     Raises CheckpointError that names the file and lists every key that does not fit.
@@ -63,8 +69,19 @@ def _read_file(
                 return parse_native(path, content, metadata[KEY])
         else:
             raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
-    whole = isinstance(content, dict) and isinstance(content.get("model"), dict)
-    return _net_of_state(path, content if whole else {"model": content}, told), None, {}
+    return _net_of_state(path, _unwrap(content), told), None, {}
+
+
+def _unwrap(content: Any) -> Mapping[str, Any]:
+    """A file's content with its tensors under "model", wherever it has them, and settings where fairseq has them."""
+    if isinstance(content, dict):
+        for key in ("model", "state_dict"):  # fairseq and the released files; Lightning, DPHuBERT
+            if isinstance(content.get(key), dict):
+                return {**content, "model": content[key]}
+        if isinstance(content.get("model_weight"), dict):  # s3prl, converted from fairseq
+            settings = {"model": content.get("model_cfg"), "task": content.get("task_cfg")}
+            return {"model": content["model_weight"], "cfg": settings}
+    return {"model": content}
 
 
 def load(name: str | Path, told: Mapping[str, Any] | None = None) -> Hubert | Supernet:
@@ -101,7 +118,12 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, 
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    return from_torchaudio(path, state, told) if best == "torchaudio" else from_fairseq(path, checkpoint)
+    if best != "torchaudio":
+        return from_fairseq(path, checkpoint)
+    config = checkpoint.get("config")
+    if isinstance(config, dict) and "encoder_use_attention" in config:
+        return from_dphubert(path, state, config)
+    return from_torchaudio(path, state, told)
 
 
 def _state_dict(path: Path, content: Any, where: str = "") -> dict[str, Any]:
@@ -130,21 +152,29 @@ def _read_folder(folder: Path) -> Hubert:
 
 
 def _read_weights(folder: Path) -> dict[str, Any]:
-    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if whole.is_file():
-        return _read_shard(whole)
-    if index.is_file():
-        shards = _read_json(index).get("weight_map")
-        if not isinstance(shards, dict):
-            raise CheckpointError(f"{index}: weight_map: expected names of shards, got {shards!r}")
-        state: dict[str, Any] = {}
-        for name in sorted({Path(str(shard)).name for shard in shards.values()}):
-            state |= _read_shard(folder / name)
-        return state
-    if (pickle := folder / "pytorch_model.bin").is_file():
-        with open_regular(pickle, CheckpointError) as file:
-            return _state_dict(pickle, read_pickle(file))
-    raise CheckpointError(f"{folder}: neither model.safetensors (or its index) nor pytorch_model.bin is there")
+    """Of the first of WEIGHTS that is there, else of the one variant (fp16) that is there."""
+    names = [path.name for path in folder.iterdir() if path.is_file() and "-of-" not in path.name]
+    for variant in ("", ".?*"):
+        for form in WEIGHTS:
+            found = [name for name in sorted(names) if fnmatch(name, form.format(variant))]
+            if len(found) > 1:
+                raise CheckpointError(f"{folder}: {', '.join(found)}: variants of one net; leave one of them there")
+            if found:
+                return _read_shards(folder / found[0])
+    raise CheckpointError(f"{folder}: neither model.safetensors nor pytorch_model.bin, nor an index of one, is there")
+
+
+def _read_shards(path: Path) -> dict[str, Any]:
+    """A file of weights, or those that an index names."""
+    if path.suffix != ".json":
+        return _read_shard(path)
+    shards = _read_json(path).get("weight_map")
+    if not isinstance(shards, dict):
+        raise CheckpointError(f"{path}: weight_map: expected names of shards, got {shards!r}")
+    state: dict[str, Any] = {}
+    for name in sorted({Path(str(shard)).name for shard in shards.values()}):
+        state |= _read_shard(path.with_name(name))
+    return state
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -160,4 +190,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_shard(path: Path) -> dict[str, Any]:
     with open_regular(path, CheckpointError) as file:
+        if path.suffix == ".bin":
+            return _state_dict(path, _unwrap(read_pickle(file))["model"])
         return read_safetensors(file)[0]

@@ -1,13 +1,13 @@
 """Reading torch.save files without running anything that they contain.
 
 A pickle is a program: it may name any function ("global") and call it. torch's own restricted unpickler
-(`weights_only=True`) knows tensors and plain containers only. Published HuBERT files also hold a dictionary of labels,
-an argument list or configuration nodes, so a short list of such names is answered with classes that do nothing but
-keep what they are given. Every other name is refused.
+(`weights_only=True`) knows tensors and plain containers only. Published files also hold what a training library keeps
+beside the weights: argument lists, configuration nodes, dictionaries of labels, meters, numpy's numbers. Names out of a
+short list of libraries are answered with classes that do nothing but keep what they are given. Every other is refused.
 
-torch believes what a pickle says of sizes: a storage may be said to be longer than its record, and what lies behind it
-in memory then counts as weights. So a first pass, with the standard library and with nothing of what is named, compares
-all sizes with the file.
+torch, before 2.14, believes what a pickle says of sizes: a storage may be said to be longer than its record, and what
+lies behind it in memory then counts as weights. So a first pass, with the standard library and with nothing of what is
+named, compares all sizes with the file, and notes the names.
 """
 
 from __future__ import annotations
@@ -30,33 +30,39 @@ from lighthubert.schema import DEEPEST, MOST_VALUES, check_plain
 
 
 class Inert:
-    """Stands for an object of a library that is not imported; keeps the object's attributes, runs nothing."""
+    """Stands for an object of a library that is not imported; keeps the object's attributes, runs nothing.
 
-    def __new__(cls, *_: Any) -> Inert:
-        return object.__new__(cls)
+    Made of one text alone, as an enum's member is, it stands for that text.
+    """
+
+    def __new__(cls, *made_of: Any) -> Inert:
+        inert = object.__new__(cls)
+        if len(made_of) == 1 and isinstance(made_of[0], str):
+            vars(inert)["_val"] = made_of[0]
+        return inert
 
     def __init__(self, *_: Any) -> None:
         pass
 
-
-def plain_dict(*_: Any) -> dict[Any, Any]:
-    """Stands for defaultdict, without its factory; torch 2.14 fills nothing but plain dicts."""
-    return {}
+    def __setstate__(self, state: Any) -> None:
+        vars(self).update(state if isinstance(state, dict) else {})
 
 
-# What fairseq pickled beside the weights, in its versions from 0.9 to 0.12. A class of the same name is never imported.
-_OMEGACONF_NODES = ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode", "EnumNode", "UnionNode")
+class PlainDict:
+    """Stands for a kind of dict, of which nothing but the items is kept; torch 2.14 fills nothing but plain dicts."""
+
+    def __new__(cls, *_: Any) -> dict[Any, Any]:  # type: ignore[misc]
+        return {}
+
+
+# What fairseq (0.9 to 0.12), s3prl and Lightning pickle beside the weights. A class of the same name is never imported.
+LIBRARIES = ("argparse", "fairseq", "lightning", "lightning_fabric", "numpy", "omegaconf", "pathlib",
+             "pytorch_lightning", "typing")  # fmt: skip
 ALLOWED: dict[str, Any] = {
-    "argparse.Namespace": Inert,
-    "fairseq.data.dictionary.Dictionary": Inert,
-    "omegaconf.dictconfig.DictConfig": Inert,
-    "omegaconf.listconfig.ListConfig": Inert,
-    "omegaconf.base.ContainerMetadata": Inert,
-    "omegaconf.base.Metadata": Inert,
-    **{f"omegaconf.nodes.{node}": Inert for node in _OMEGACONF_NODES},
-    "collections.defaultdict": plain_dict,
+    "collections.defaultdict": PlainDict,
+    "pytorch_lightning.utilities.parsing.AttributeDict": PlainDict,
+    "lightning.pytorch.utilities.parsing.AttributeDict": PlainDict,
     # Types that configuration nodes name; as values, never called.
-    **{f"typing.{name}": Inert for name in ("Any", "Dict", "List", "Optional", "Union")},
     **{f"builtins.{name}": Inert for name in ("bool", "dict", "float", "int", "list", "str", "tuple")},
 }
 
@@ -82,10 +88,11 @@ def read_pickle(file: BinaryIO) -> Any:
     Raises CheckpointError that names the global of a file that asks for any other, and for broken files. Threads wait
     for each other.
     """
-    allowed: list[Any] = [(cls, name) for name, cls in ALLOWED.items()]
     try:
-        _check_sizes(file)
+        names = _check_sizes(file)
         file.seek(0)
+        inert = {name: Inert for name in names if name.partition(".")[0] in LIBRARIES}
+        allowed: list[Any] = [(cls, name) for name, cls in (inert | ALLOWED).items()]
         with _loading, torch.serialization.safe_globals(allowed):
             return torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -94,8 +101,10 @@ def read_pickle(file: BinaryIO) -> Any:
         raise CheckpointError(f"{file.name}: cannot be read by torch: {_first_line(error)}") from error
 
 
-def _check_sizes(file: BinaryIO) -> None:
-    """Raises UnpicklingError for what needs more memory than its bytes: torch.save writes no such thing."""
+def _check_sizes(file: BinaryIO) -> set[str]:
+    """The names that it asks for. Raises UnpicklingError for what needs more memory than its bytes, which torch.save
+    never writes."""
+    names: set[str] = set()
     if file.read(len(ZIP)) == ZIP:
         with ZipFile(file) as archive:
             records = archive.infolist()
@@ -109,12 +118,13 @@ def _check_sizes(file: BinaryIO) -> None:
             if sum(r.file_size for r in programs) > MOST_BYTES:
                 raise UnpicklingError(f"more than {MOST_BYTES:,} bytes beside its tensors")
             for record in programs:
-                _Sizes(BytesIO(archive.read(record)), sizes).load()
+                _Sizes(BytesIO(archive.read(record)), sizes, names).load()
     else:
         file.seek(0)
         stream = BytesIO(file.read(MOST_BYTES))
         for _ in range(LEGACY_PARTS):
-            _Sizes(stream, None).load()
+            _Sizes(stream, None, names).load()
+    return names
 
 
 def _place(name: str) -> str:
@@ -138,11 +148,12 @@ class _Sizes(pickle._Unpickler):  # the one of C makes room for any number of me
         for code, step in pickle._Unpickler.dispatch.items()
     }
 
-    def __init__(self, file: BinaryIO, sizes: Mapping[str, int] | None) -> None:
+    def __init__(self, file: BinaryIO, sizes: Mapping[str, int] | None, names: set[str]) -> None:
         super().__init__(file, encoding="utf-8")
-        self.sizes, self.openers = sizes, itertools.count(1)
+        self.sizes, self.openers, self.names = sizes, itertools.count(1), names
 
     def find_class(self, module: str, name: str) -> Any:
+        self.names.add(f"{module}.{name}")
         return type(name, (Inert,), {"__setitem__": lambda *_: None})
 
     def persistent_load(self, saved: Any) -> Any:

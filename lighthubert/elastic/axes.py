@@ -46,6 +46,7 @@ conv, heads, ffn = (functools.partial(Axis, kind) for kind in NUMBERED)
 # The second dimension of a matrix is where an axis is consumed. The order is that of Hubert's parameters.
 AXES: dict[str, tuple[str, ...]] = {
     "mask_embed": ("embed",),
+    "frontend.scale": ("conv{last}",),
     "frontend.convs.#.weight": ("conv{i}", "conv{h}", "kernel{i}"),
     "frontend.convs.#.bias": ("conv{i}",),
     "frontend.norms.#.weight": ("conv{i}",),
@@ -102,6 +103,7 @@ def parameters(config: HubertConfig) -> Iterator[tuple[str, int]]:
     counts = {
         "frontend.convs": len(config.conv_channels),
         "frontend.norms": len(config.conv_channels) if config.conv_norm == "layer" else 1,
+        "frontend.scale": int(config.conv_scale),
         "encoder.pos_convs": config.pos_conv_depth,
         "encoder.layers": config.num_layers,
         "head.weight": 0,  # a supernet's

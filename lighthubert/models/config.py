@@ -84,6 +84,8 @@ class HubertConfig(Written, Checked):
     """Whether the convolutions have biases."""
     conv_norm: Literal["group", "layer"] = "group"
     """group: norm of each channel over time, after the first convolution; layer: after each convolution."""
+    conv_scale: bool = False
+    """Whether each channel has a factor behind the last convolution: what DPHuBERT leaves of its gates there."""
     embed_dim: Positive = 768
     """Width of the Transformer."""
     head_dim: Positive = 64

@@ -117,6 +117,8 @@ class FrameNorm(ExactLayerNorm):
 class Frontend(nn.Module):
     """Convolutions with GELU, layer norm, and the projection to the embedding width."""
 
+    scale: nn.Parameter | None  # (C,) behind the last convolution
+
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
         self.config = config
@@ -129,6 +131,7 @@ class Frontend(nn.Module):
             self.norms = nn.ModuleList([ChannelNorm(channels[1])])
         else:
             self.norms = nn.ModuleList(FrameNorm(c) for c in channels[1:])
+        self.register_parameter("scale", nn.Parameter(torch.ones(channels[-1])) if config.conv_scale else None)
         self.norm = ExactLayerNorm(channels[-1])
         self.proj = nn.Linear(channels[-1], config.embed_dim)
 
@@ -142,7 +145,8 @@ class Frontend(nn.Module):
             if i < len(self.norms):
                 x = self.norms[i](x, lengths)
             x = F.gelu(x)
-        return self.proj(self.norm(x.transpose(1, 2)))
+        x = x.transpose(1, 2)
+        return self.proj(self.norm(x if self.scale is None else x * self.scale))
 
     def _filter(self, waveform: Tensor) -> Tensor:
         """The first convolution, in single precision under autocast too.

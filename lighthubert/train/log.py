@@ -94,7 +94,7 @@ class Log:
             for name, value in scalars.items():
                 self._writer.add_scalar(name, value, step)
         values = " ".join(f"{key.removeprefix('loss/')} {value:.4f}" for key, value in losses.items())
-        bad = f"  {bad_steps} steps skipped" if bad_steps else ""
+        bad = f"  skipped steps: {bad_steps}" if bad_steps else ""
         self._line.update(step, f"{values}  lr {window[-1].rate:.2e}  {audio / seconds:.0f} audio s/s{bad}")
 
     def evaluation(self, entry: Mapping[str, Any], figures: Mapping[str, plots.Figure]) -> None:

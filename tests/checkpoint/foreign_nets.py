@@ -1,11 +1,13 @@
 """Small random nets of other programs, files of them, and the comparison with ours."""
 
+import enum
 import sys
 import types
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchaudio
 import transformers
@@ -29,6 +31,13 @@ SIZES: dict[str, Any] = {
 def hugging_face(cls: Any = transformers.HubertModel, **settings: Any) -> Any:
     torch.manual_seed(0)
     return jittered(cls(transformers.HubertConfig(**{**SIZES, **settings})))
+
+
+def save_bin(folder: Path, model: Any) -> None:
+    """A folder as before safetensors, which transformers 5 writes no more."""
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
 
 
 def wav2vec2(large: bool, **settings: Any) -> Any:
@@ -89,27 +98,48 @@ def fairseq_state(model: Any, large: bool) -> dict[str, Tensor]:
 
 
 def write_fairseq(path: Path, state: dict[str, Tensor], settings: dict[str, Any], **options: Any) -> None:
-    """A file as fairseq's trainer writes it; fairseq's class exists only while the file is written."""
-    names = ("fairseq", "fairseq.data", "fairseq.data.dictionary")
-    modules = {name: types.ModuleType(name) for name in names}
-    dictionary = type("Dictionary", (), {"__module__": names[-1]})
-    modules[names[-1]].Dictionary = dictionary  # type: ignore[attr-defined]
-    words = dictionary()
+    """A file as fairseq's trainers write it: labels, meters, enums and numpy's numbers beside the weights."""
+    words = foreign("fairseq.data.dictionary.Dictionary")()
     words.symbols, words.indices, words.counts = ["<s>", "0"], {"<s>": 0, "0": 1}, defaultdict(int, x=2)
+    meter = foreign("fairseq.meters.AverageMeter")()
+    meter.val, meter.sum = np.float64(2.5), np.ones(3)
+    kind = foreign("fairseq.dataclass.constants.Kind", enum.Enum("Kind", {"gelu": "gelu"}))
     content = {
         **settings,
         "model": state,
         "criterion": None,
         "optimizer_history": [{"criterion_name": "HubertCriterion", "num_updates": 400000}],
         "task_state": {"dictionaries": [words]},
-        "extra_state": {"train_iterator": {"epoch": 3}, "val_loss": 2.5},
+        "extra_state": {"train_iterator": {"epoch": 3}, "val_loss": np.float64(2.5), "meter": meter, "kind": kind.gelu},
     }
-    sys.modules.update(modules)
+    save_foreign(content, path, **options)
+
+
+FOREIGN: dict[str, types.ModuleType] = {}
+
+
+def foreign(name: str, cls: Any = None) -> Any:
+    """A class of a library that is not here; pickled by `save_foreign`."""
+    path, _, last = name.rpartition(".")
+    cls = cls or type(last, (), {})
+    cls.__module__, cls.__qualname__ = path, last
+    parts = path.split(".")
+    for parent in (".".join(parts[:n]) for n in range(1, len(parts) + 1)):
+        FOREIGN.setdefault(parent, types.ModuleType(parent))
+    setattr(FOREIGN[path], last, cls)
+    return cls
+
+
+def save_foreign(content: Any, path: Path, **options: Any) -> None:
+    """The classes of `foreign` can be imported while the file is written alone."""
+    before = dict(sys.modules)
+    sys.modules.update(FOREIGN)
     try:
         torch.save(content, path, **options)
     finally:
-        for name in names:
+        for name in FOREIGN:
             del sys.modules[name]
+        sys.modules.update({name: before[name] for name in FOREIGN if name in before})
 
 
 def assert_same(net: Any, model: Any, wave: Tensor) -> None:
@@ -122,7 +152,8 @@ def assert_same(net: Any, model: Any, wave: Tensor) -> None:
         if isinstance(model, torchaudio.models.Wav2Vec2Model):  # its list lacks the projection and Large's final norm
             theirs = [*model.extract_features(heard)[0][:-1], model(heard)[0]]
         else:
-            theirs = model(heard, output_hidden_states=True).hidden_states[1:]
+            out = model(heard, output_hidden_states=True)  # of transformers 5 the last one lacks Large's final norm
+            theirs = [*out.hidden_states[1:-1], out.last_hidden_state]
         ours = net(wave).hidden_states[1:]
     assert len(ours) == len(theirs)
     for x, y in zip(ours, theirs, strict=True):

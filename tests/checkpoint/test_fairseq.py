@@ -96,7 +96,7 @@ def test_settings_of_fairseq_that_are_wrong(tmp_path: Path) -> None:
     heads = {**MODEL, "encoder_attention_heads": 3}
     assert message(sections(heads, {})) == "settings of the model: a width of 128 cannot be split into 3 heads"
     state["target_glu.0.weight"] = torch.zeros(3)
-    assert message(sections(MODEL, {})) == "not a whole net in fairseq HuBERT layout: target_glu.0.weight: unexpected"
+    assert message(sections(MODEL, {})) == "not a whole net in fairseq layout: target_glu.0.weight: unexpected"
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["base", "large"])

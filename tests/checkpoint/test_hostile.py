@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from foreign_nets import BASE, fairseq_state, hugging_face, told, wav2vec2, write_fairseq
+from foreign_nets import BASE, fairseq_state, hugging_face, save_bin, told, wav2vec2, write_fairseq
 from safetensors.torch import save_file
 
 from lighthubert import Hubert
@@ -267,7 +267,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(
 def test_threads_load_four_kinds_of_files(tmp_path: Path, hubert: Hubert) -> None:
     """320 loads by 8 threads; names that one file needs are not taken away from another's."""
     save(hubert, tmp_path / "native")
-    published().save_pretrained(tmp_path / "hugging_face", safe_serialization=False)
+    save_bin(tmp_path / "hugging_face", published())
     in_fairseq()(tmp_path / "fairseq")
     torch.save(wav2vec2(False).state_dict(), tmp_path / "torchaudio")
     kinds = {"native": None, "hugging_face": None, "fairseq": None, "torchaudio": told(False)}

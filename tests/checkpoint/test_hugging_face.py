@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from foreign_nets import BASE, LARGE, SIZES, assert_same, hugging_face
-from safetensors.torch import load_file
+from foreign_nets import BASE, LARGE, SIZES, assert_same, hugging_face, save_bin
+from safetensors.torch import load_file, save_file
 from tiny import jittered
 from torch import Tensor
 
@@ -21,7 +21,7 @@ def test_a_folder_computes_what_transformers_does(
     tmp_path: Path, wave: Tensor, settings: dict[str, Any], safe: bool
 ) -> None:
     model = hugging_face(**settings)
-    model.save_pretrained(tmp_path, safe_serialization=safe)
+    model.save_pretrained(tmp_path) if safe else save_bin(tmp_path, model)
     net = load(tmp_path)
     assert net.config.norm_first == settings.get("do_stable_layer_norm", False)
     assert torch.equal(net.mask_embed, model.masked_spec_embed)
@@ -52,6 +52,47 @@ def test_shards(tmp_path: Path, wave: Tensor) -> None:
     model.save_pretrained(tmp_path, max_shard_size="500KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     assert_same(load(tmp_path), model, wave)
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "shards"])
+@pytest.mark.parametrize("variant", ["", ".fp16"])
+def test_the_names_of_weights(tmp_path: Path, wave: Tensor, safe: bool, whole: bool, variant: str) -> None:
+    """As the Hub has them; `.bin` files are written here, for transformers 5 does not."""
+    model = hugging_face(**BASE)
+    model.config.save_pretrained(tmp_path)
+    stem, end, write = ("model", "safetensors", save_file) if safe else ("pytorch_model", "bin", torch.save)
+    items = list(model.state_dict().items())
+    parts = [dict(items)] if whole else [dict(items[:20]), dict(items[20:])]
+    names = [f"{stem}{variant}{'' if whole else f'-{i:05}-of-00002'}.{end}" for i, _ in enumerate(parts, 1)]
+    for name, part in zip(names, parts, strict=True):
+        write(part, tmp_path / name)
+    if not whole:
+        places = {key: name for name, part in zip(names, parts, strict=True) for key in part}
+        (tmp_path / f"{stem}.{end}.index{variant}.json").write_text(json.dumps({"weight_map": places}))
+    assert_same(load(tmp_path), model, wave)
+    if variant and whole:
+        write({}, tmp_path / f"{stem}.bf16.{end}")
+        with pytest.raises(CheckpointError, match=rf"{stem}\.bf16\.{end}, {stem}\.fp16\.{end}: variants of one net"):
+            load(tmp_path)
+
+
+def test_settings_with_a_byte_order_mark(tmp_path: Path, wave: Tensor) -> None:
+    model = hugging_face(**BASE)
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert_same(load(tmp_path), model, wave)
+
+
+def test_a_lightning_file_in_the_place_of_weights(tmp_path: Path, wave: Tensor) -> None:
+    """Its settings are those of the folder."""
+    model = hugging_face(transformers.HubertForCTC, **BASE, vocab_size=32)
+    model.config.save_pretrained(tmp_path)
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"epoch": 1, "state_dict": state}, tmp_path / "pytorch_model.bin")
+    assert_same(load(tmp_path), model.hubert, wave)
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
@@ -161,7 +202,7 @@ def test_settings_that_do_not_fit_the_tensors(tmp_path: Path) -> None:
 
 
 def test_every_wrong_tensor_is_listed_by_its_name_in_the_file(tmp_path: Path) -> None:
-    hugging_face(**BASE).save_pretrained(tmp_path, safe_serialization=False)
+    save_bin(tmp_path, hugging_face(**BASE))
     state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
     for key in ("encoder.layers.1.feed_forward.intermediate_dense.weight", "encoder.layers.2.layer_norm.bias"):
         del state[key]
@@ -195,7 +236,7 @@ def test_incomplete_folders(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json: expected a JSON object, got list"):
         load(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
-    with pytest.raises(CheckpointError, match=r"neither model\.safetensors \(or its index\) nor pytorch_model\.bin"):
+    with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor pytorch_model\.bin, nor"):
         load(tmp_path)
     torch.save([1], tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin: expected a state dict, got list"):

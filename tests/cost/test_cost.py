@@ -79,6 +79,7 @@ def random_config(rng: random.Random) -> HubertConfig:
         conv_strides=tuple(rng.randint(1, 3) for _ in range(convs)),
         conv_bias=rng.random() < 0.5,
         conv_norm=rng.choice(["group", "layer"]),
+        conv_scale=rng.random() < 0.5,
         embed_dim=groups * rng.randint(1, 6),
         head_dim=rng.randint(1, 5),
         num_heads=tuple(rng.randint(0, 3) for _ in range(layers)),

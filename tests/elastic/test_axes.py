@@ -37,7 +37,9 @@ BASE = HubertConfig(
     pos_conv_kernel=9,
     pos_conv_groups=4,
 )
-LARGE = dataclasses.replace(BASE, conv_norm="layer", conv_bias=True, norm_first=True, pos_conv_depth=2)
+LARGE = dataclasses.replace(
+    BASE, conv_norm="layer", conv_bias=True, conv_scale=True, norm_first=True, pos_conv_depth=2
+)
 WHOLE = dataclasses.replace(BASE, pos_conv_fixed="group_dim")
 
 
@@ -112,9 +114,9 @@ def test_a_parameter_without_an_entry_is_refused(place: str) -> None:
     """Nothing is fixed, dropped or kept by accident."""
     net = Hubert(BASE)
     net.get_submodule(place).register_parameter(
-        "scale", nn.Parameter(nn.init.ones_(skeleton(BASE).mask_embed.new_empty(3, device="cpu")))
+        "gain", nn.Parameter(nn.init.ones_(skeleton(BASE).mask_embed.new_empty(3, device="cpu")))
     )
-    name = f"{place}.scale".lstrip(".")
+    name = f"{place}.gain".lstrip(".")
     for use in (lambda: axes(name), lambda: extract(net, Subnet((0, 1))), lambda: importance(net)):
         with pytest.raises(KeyError, match=f"parameter '{name}' has no entry in the table of axes"):
             use()

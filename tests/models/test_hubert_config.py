@@ -16,6 +16,7 @@ OTHER = HubertConfig(
     conv_strides=(5, 2),
     conv_bias=True,
     conv_norm="layer",
+    conv_scale=True,
     embed_dim=48,
     head_dim=7,
     num_heads=(1, 2, 3),

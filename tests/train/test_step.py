@@ -135,7 +135,7 @@ def test_a_run_that_learnt_nothing_fails(tmp_path: Path, manifest: Path, capsys:
     toy.run_objective(tmp_path / "one", toy.poisoned(manifest, dict.fromkeys((0, 1, 2, 4, 5), math.nan)))
     told = capsys.readouterr()
     assert told.out == f"{tmp_path / 'one'}: finished, all 6 steps are done; 5 of them were skipped\n"
-    assert told.err.splitlines()[-1].endswith("  5 steps skipped")
+    assert told.err.splitlines()[-1].endswith("  skipped steps: 5")
     with pytest.raises(ValueError, match="max_bad_steps: must be from 1 to 100, got 101"):
         toy.run_objective(tmp_path / "more", toy.Loudness(Manifest.read(manifest)), max_bad_steps=101)
 
