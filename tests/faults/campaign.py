@@ -44,7 +44,7 @@ def tasks(seed: int, chunks: int, size: int) -> Iterator[Task]:
             yield f"a rank {how}: {job}", partial(kills.hurt_rank, job, how)
     for job in ("distil", "finetune", "search"):
         yield f"two runs in one folder: {job}", partial(kills.two_runs, job)
-    for kilobytes in (40, 3000, 20_000, 40_000):
+    for kilobytes in (40, 70_000, 110_000, 150_000):  # a checkpoint has 47,000
         yield f"disk full: a run on {kilobytes} kB", partial(disks.full_run, kilobytes)
     for name in disks.WRITERS:
         yield f"disk full: {name}", partial(disks.full, name)

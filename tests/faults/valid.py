@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import test_dphubert
 import tiny
 import torch
 import yaml
@@ -100,7 +101,7 @@ def hugging_faces(folder: Path, pickled: bool) -> list[Path]:
 
 
 def wrapped(folder: Path) -> list[Path]:
-    """As Lightning, DDP, torchaudio's pretraining and fairseq's fine-tuning keep a net."""
+    """As Lightning, DDP, torchaudio's pretraining, fairseq's fine-tuning, s3prl and DPHuBERT keep a net."""
     audio, state = small_torchaudio(), fairseq_state(hugging_face(**BASE, **SMALL), False)
     settings = {"cfg": {"model": MODEL, "task": {"normalize": False}}}
     contents = {
@@ -112,7 +113,8 @@ def wrapped(folder: Path) -> list[Path]:
     }
     for name, content in contents.items():
         torch.save(content, folder / f"{name}.pt")
-    return [folder / f"{name}.pt" for name in contents]
+    dphubert = test_dphubert.write(folder / "dphubert.pt", test_dphubert.pruned(False), test_dphubert.settings(False))
+    return [*(folder / f"{name}.pt" for name in contents), dphubert]
 
 
 def yamls(*values: Any) -> Callable[[Path], list[Path]]:
