@@ -71,7 +71,7 @@ def spelt(layers: int, told: int) -> tuple[Probe, Represent]:
             for layer in range(layers)
         ]
 
-    return Probe("spelt", CLIPS.path, clips, "text"), represent
+    return Probe("spelt", CLIPS.path, clips, "text"), Represent(represent, HUBERT)
 
 
 def test_spelt_texts_are_read_from_the_layer_that_spells_them() -> None:
