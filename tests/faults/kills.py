@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,16 +17,6 @@ from lighthubert import HubertConfig, save
 
 FAT = {"ffn_dim": [12000] * 4, "dropout": 0.1, "attention_dropout": 0.1}  # checkpoints of 16 MB, to be hit in writing
 TRAIN = {"steps": 16, "save_every": 3, "eval_every": 8, "log_every": 5}
-PRELOAD = (
-    "lighthubert.pretrain.report",
-    "lighthubert.pretrain.units",
-    "lighthubert.finetune.objective",
-    "torch._dynamo",
-    "lighthubert.prune.report",
-    "torch.utils.tensorboard",
-    "matplotlib.figure",
-    "rich.table",
-)
 JOBS = {  # job -> its module, the files that it leaves
     "distil": ("pretrain", ["supernet.safetensors", "subnets/smallest.safetensors"]),
     "units": ("pretrain", ["hubert.safetensors", "units/train.npz", "units/valid.npz", "units/centres.npz"]),
@@ -106,14 +93,10 @@ def series(job: str, ranks: int, kills: int, folder: Path) -> dict[str, Any]:
     if job == "search":
         said = killed_search(words, folder, ranks, kills)
     else:
-        run = harness.Series(words, str(folder), kills, ranks, PRELOAD)
-        arguments = [sys.executable, harness.__file__, json.dumps(run.__dict__)]
-        done = subprocess.run(
-            arguments, env={**os.environ, **harness.ENVIRONMENT}, capture_output=True, text=True, check=False
-        )
-        said = " ".join(done.stdout.split()) if done.returncode == 0 else (done.stdout + done.stderr)[-2000:]
-        if done.returncode:
-            return {"kills": kills, "said": said, "wrong": ["the series failed"]}
+        try:
+            said = harness.Series(words, str(folder), kills, ranks).prove()
+        except AssertionError as error:
+            return {"kills": kills, "said": str(error)[-2000:], "wrong": ["the series failed"]}
     return {"kills": kills, "said": said, "wrong": differing(job, folder / "whole", folder / "killed")}
 
 

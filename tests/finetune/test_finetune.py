@@ -159,7 +159,7 @@ def test_two_ranks_are_one_with_twice_the_batches(
     values = task_values(world, valid_manifest=str(tmp_path / "valid.tsv"), masks={"time_prob": 0.3})
     recipe = str(write_yaml(tmp_path / "r.yaml", values))
     words = ["-m", "lighthubert.finetune", recipe, f"run_dir={tmp_path / 'two'}"]
-    text = harness.finish(words, tmp_path / "text", ranks=2)
+    text = harness.finish(words, tmp_path / "text", ranks=2, fork=True)
     one = [recipe, f"run_dir={tmp_path / 'one'}", "train.accumulate=2"]
     assert main(one) == 0
     for file in files:
@@ -186,8 +186,7 @@ def test_two_kills(tmp_path: Path, world: Path, ranks: int) -> None:
                          masks={"time_prob": 0.3, "channel_prob": 0.3},
                          train={"steps": 16, "save_every": 3, "eval_every": 8})  # fmt: skip
     words = ["-m", "lighthubert.finetune", str(write_yaml(tmp_path / "recipe.yaml", values))]
-    preload = ("lighthubert.tasks.labelled", "torch._dynamo", "torch.utils.tensorboard", "jiwer", "rich.table")
-    harness.Series(words, str(tmp_path), kills=2, ranks=ranks, preload=preload).prove()
+    harness.Series(words, str(tmp_path), kills=2, ranks=ranks).prove()
     whole, killed = (tmp_path / name / "model.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == killed.read_bytes()
 

@@ -59,9 +59,9 @@ def test_a_killed_run_ends_with_the_same_net(world: Path, supernet: lh.Supernet,
         tmp_path / "r.yaml", recipe_values(world, run_dir=str(tmp_path / "stopped/run"), space="init", **files)
     )
     command = ["-m", "lighthubert.pretrain", str(recipe)]
-    with harness.job(command, tmp_path / "killed.txt") as job:
+    with harness.job(command, tmp_path / "killed.txt", fork=True) as job:
         job.kill_when(lambda: any((tmp_path / "stopped/run/checkpoints").glob("step_*.pt")), "a checkpoint is there")
-    harness.finish(command, tmp_path / "finished.txt")
+    harness.finish(command, tmp_path / "finished.txt", fork=True)
     files_of = [(tmp_path / name / "run/hubert.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert files_of[0] == files_of[1]
 

@@ -26,7 +26,7 @@ def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, world: Path, share
                            share=share, eval_archs=1, train={"steps": 6, "warmup_steps": 0})  # fmt: skip
     recipe = str(write_yaml(tmp_path / "r.yaml", values))
     two = ["-m", "lighthubert.pretrain", recipe, f"run_dir={tmp_path / 'two'}"]
-    text = harness.finish(two, tmp_path / "text", ranks=2)
+    text = harness.finish(two, tmp_path / "text", ranks=2, fork=True)
     assert text.count("finished, all 6 steps are done") == 1
     assert text.count("Held-out loss, clean speech") == 1
     assert main([recipe, f"run_dir={tmp_path / 'one'}", "train.accumulate=2"]) == 0
@@ -56,7 +56,7 @@ def test_labels_are_the_same_in_every_run(tmp_path: Path, world: Path) -> None:
     """Of another process too, and on two ranks, which share the clips."""
     recipe = str(write_yaml(tmp_path / "u.yaml", unit_values(world, train={"steps": 2, "warmup_steps": 0})))
     words = ["-m", "lighthubert.pretrain", recipe, f"run_dir={tmp_path / 'two'}"]
-    text = harness.finish(words, tmp_path / "text", ranks=2)
+    text = harness.finish(words, tmp_path / "text", ranks=2, fork=True)
     assert text.count("clip 6/6  units of train clips") == 2  # of twelve, for each of the ranks
     assert main([recipe, f"run_dir={tmp_path / 'one'}"]) == 0
     for name in ("centres", "train", "valid"):

@@ -38,7 +38,7 @@ def stages(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     }  # fmt: skip
     recipes = {name: write_yaml(folder / f"{name}.yaml", value) for name, value in values.items()}
     command = ["-m", "lighthubert.pretrain"]
-    printed = {n: harness.finish([*command, str(path)], folder / f"{n}.txt") for n, path in recipes.items()}
+    printed = {n: harness.finish([*command, str(path)], folder / f"{n}.txt", fork=True) for n, path in recipes.items()}
     return Stages(folder, recipes, printed)
 
 

@@ -27,7 +27,6 @@ from lighthubert.prune.recipe import Prune
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("prune*.yaml"))
 NETS = {"HUBERT_BASE": HubertConfig.base(), "WAV2VEC2_BASE": HubertConfig.base()}
-PRELOAD = ("lighthubert.prune.report", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.figure")
 
 
 def values_of(world: Path, **changes: Any) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def command(world: Path, folder: Path) -> list[str]:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_runs_end_with_the_same_bits(tmp_path: Path, world: Path, ranks: int) -> None:
     """Weights, gates, multipliers and their moments, and the files."""
-    harness.Series(command(world, tmp_path), str(tmp_path), kills=2, ranks=ranks, preload=PRELOAD).prove()
+    harness.Series(command(world, tmp_path), str(tmp_path), kills=2, ranks=ranks).prove()
     for name in ("pruned.safetensors", "ordered.safetensors", "arch.yaml"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
 
@@ -125,8 +124,8 @@ def test_two_ranks_are_one_with_twice_the_batches(tmp_path: Path, world: Path) -
     """Gates, multipliers and weights to rounding: the price of a step is counted once, whatever the ranks."""
     values = values_of(world, train={"steps": 2, "save_every": 2, "eval_every": 2}, sparsity={"warmup_steps": 1})
     words = ["-m", "lighthubert.prune", str(write_yaml(tmp_path / "r.yaml", values))]
-    harness.finish([*words, f"run_dir={tmp_path / 'two'}"], tmp_path / "two.txt", ranks=2)
-    harness.finish([*words, f"run_dir={tmp_path / 'one'}", "train.accumulate=2"], tmp_path / "one.txt")
+    harness.finish([*words, f"run_dir={tmp_path / 'two'}"], tmp_path / "two.txt", ranks=2, fork=True)
+    harness.finish([*words, f"run_dir={tmp_path / 'one'}", "train.accumulate=2"], tmp_path / "one.txt", fork=True)
     one, two = (harness.newest(tmp_path / name)["model"] for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=2e-5, rtol=1e-4, msg=name)

@@ -120,10 +120,10 @@ def test_scores_by_a_probe(world: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_killed_search_ends_with_the_same_scores(world: Path, finished: Path, tmp_path: Path, ranks: int) -> None:
     command = ["-m", "lighthubert.search", str(recipe(world, tmp_path))]
     record = tmp_path / "run" / "scored.jsonl"
-    with harness.job(command, tmp_path / "killed.txt", ranks) as job:
+    with harness.job(command, tmp_path / "killed.txt", ranks, fork=True) as job:
         job.kill_when(lambda: record.exists() and record.read_text().count("\n") > 12, "a dozen archs are scored")
     assert 12 < record.read_text().count("\n") < 1 + len(scores(finished / "run"))
-    harness.finish(command, tmp_path / "whole.txt", ranks)
+    harness.finish(command, tmp_path / "whole.txt", ranks, fork=True)
     assert scores(tmp_path / "run") == scores(finished / "run")
     for name in ("best.yaml", "front/000.yaml"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / "run" / name).read_bytes()

@@ -4,7 +4,7 @@ A command is a list that follows `python`, as [script, argument ...] or ["-m", m
 it is run by torchrun (gloo on 127.0.0.1). Needs /proc (Linux).
 """
 
-import importlib
+import functools
 import json
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,21 @@ DEADLINE = 300.0  # seconds that any one process may take
 LAUNCHER = ["-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr",
             "127.0.0.1", "--nproc-per-node"]  # fmt: skip
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+# What jobs import, but for their __main__. Importing starts no threads, which a fork would lose.
+PRELOAD = ["torch._dynamo", "torch.distributed.launcher.api", "torch.utils.tensorboard", "matplotlib.figure",
+           "rich.table", "sklearn.cluster", "torchaudio.compliance.kaldi", "jiwer", "lighthubert.pretrain.report",
+           "lighthubert.pretrain.units", "lighthubert.finetune.objective", "lighthubert.prune.report",
+           "lighthubert.search.evolve", "lighthubert.search.report"]  # fmt: skip
 
 
 class Job:
-    """A running command. `fork` starts it in a copy of this process, which has imported torch already."""
+    """A running command: a new Python, or with `fork` a copy of one that has only imported what jobs import."""
 
     def __init__(self, command: Sequence[str], output: Path, ranks: int, fork: bool) -> None:
         self.output = output
         if fork:
-            self._process = multiprocessing.get_context("fork").Process(target=_child, args=(command, output, ranks))
+            arguments = (list(command), output, ranks, {**os.environ, **ENVIRONMENT})
+            self._process = _server().Process(target=_child, args=arguments)
             self._process.start()
             self.pid, self._poll = int(self._process.pid or 0), lambda: self._process.exitcode
         else:
@@ -108,27 +114,18 @@ class Series:
     """Kills to prove that a training command resumes to the same bits.
 
     The command gets run_dir=... as its last argument. Every other kill waits until a checkpoint is being written; the
-    others come at a random moment, and under torchrun every second of them strikes a single rank. `preload` modules
-    are imported once, for all runs to start from; without any, every run is a new Python.
+    others come at a random moment, and under torchrun every second of them strikes a single rank. fork: as of Job.
     """
 
     command: list[str]
     folder: str
     kills: int
     ranks: int = 1
-    preload: tuple[str, ...] = ()
+    fork: bool = True
 
-    def prove(self) -> None:
-        """Run the series in a new process. Fails if the bits differ, or if no kill came in writing."""
-        words = [sys.executable, __file__, json.dumps(asdict(self))]
-        done = subprocess.run(words, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False)
-        print(done.stdout)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def run(self) -> None:
-        """An uninterrupted run, then one with kills."""
-        for name in self.preload:
-            importlib.import_module(name)
+    def prove(self) -> str:
+        """An uninterrupted run, then one with kills; what came of it. Fails if the bits differ, or if no kill came in
+        writing."""
         seed = random.SystemRandom().randrange(2**32)
         print(f"kill seed {seed}", flush=True)
         whole, killed = Path(self.folder, "whole"), Path(self.folder, "killed")
@@ -139,17 +136,17 @@ class Series:
             self._kill(whole, killed, number, seconds / self.kills, rng)
             in_writing += any(killed.glob("checkpoints/.*.part"))
         self._finish(killed)
-        print(f"{self.kills} kills, {in_writing} of them left a half-written checkpoint; a run takes {seconds:.1f} s")
         assert in_writing, "no kill came while a checkpoint was being written"
         assert not (wrong := differences(whole, killed)), wrong
+        return f"{self.kills} kills, {in_writing} of them left a half-written checkpoint; a run takes {seconds:.1f} s"
 
     def _finish(self, run_dir: Path) -> None:
-        finish([*self.command, f"run_dir={run_dir}"], run_dir.with_suffix(".txt"), self.ranks, bool(self.preload))
+        finish([*self.command, f"run_dir={run_dir}"], run_dir.with_suffix(".txt"), self.ranks, self.fork)
 
     def _kill(self, whole: Path, run_dir: Path, number: int, seconds: float, rng: random.Random) -> None:
         first_sign, folder, started = run_dir / "evals.jsonl", run_dir / "checkpoints", time.time()
         command = [*self.command, f"run_dir={run_dir}"]
-        with job(command, run_dir.with_suffix(".txt"), self.ranks, bool(self.preload)) as running:
+        with job(command, run_dir.with_suffix(".txt"), self.ranks, self.fork) as running:
             running.wait_until(lambda: first_sign.exists() and first_sign.stat().st_mtime > started, "training starts")
             if number % 2 == 0:
                 size = rng.uniform(0, 1) * max(path.stat().st_size for path in whole.glob("checkpoints/*.pt"))
@@ -195,7 +192,17 @@ def _differing(name: str, a: Any, b: Any) -> list[str]:
     return [] if a == b else [f"{name}: {a!r} != {b!r}"]
 
 
-def _child(command: Sequence[str], output: Path, ranks: int) -> None:
+@functools.cache
+def _server() -> Any:
+    """Starts processes as forks of one that has imported what jobs import, and has done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+def _child(command: Sequence[str], output: Path, ranks: int, environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     with output.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -242,6 +249,3 @@ def _family(pid: int) -> list[int]:
         members += [child for child, parent in parents.items() if parent == member]
     return members[::-1]
 
-
-if __name__ == "__main__":
-    Series(**json.loads(sys.argv[1])).run()

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from harness import Series
 
-PRELOAD = ("lighthubert.data", "lighthubert.train", "torch._dynamo", "torch.utils.tensorboard")
-
 
 def command(manifest: Path, **changes: object) -> list[str]:
     """About a second of training with dropout, and 24 MB a checkpoint, so that kills land in writing."""
@@ -18,11 +16,11 @@ def command(manifest: Path, **changes: object) -> list[str]:
 @pytest.mark.slow  # tests/pretrain kills real runs in the same way
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_two_kills(tmp_path: Path, manifest: Path, ranks: int) -> None:
-    Series(command(manifest), str(tmp_path), kills=2, ranks=ranks, preload=PRELOAD).prove()
+    Series(command(manifest), str(tmp_path), kills=2, ranks=ranks).prove()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ranks", "precision"), [(1, "fp16"), (2, "fp32")])
 def test_ten_kills(tmp_path: Path, manifest: Path, ranks: int, precision: str) -> None:
     """With a new Python for every run, as people start them."""
-    Series(command(manifest, steps=192, precision=precision), str(tmp_path), kills=10, ranks=ranks).prove()
+    Series(command(manifest, steps=192, precision=precision), str(tmp_path), kills=10, ranks=ranks, fork=False).prove()

@@ -40,7 +40,7 @@ def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, manifest: Path) ->
     """Weights to 1e-5 after 12 steps of AdamW, held-out losses to 1e-5, and the same audio."""
     seed = even_seed(manifest)
     command = [str(HERE / "two_ranks.py"), str(tmp_path / "two"), str(manifest), str(seed)]
-    harness.finish(command, tmp_path / "output.txt", ranks=2)
+    harness.finish(command, tmp_path / "output.txt", ranks=2, fork=True)
     toy.train(tmp_path / "one", manifest, seed=seed, accumulate=2)
     one, two = harness.newest(tmp_path / "one"), harness.newest(tmp_path / "two")
     for name, weight in one["model"].items():
@@ -54,7 +54,7 @@ def test_two_ranks_equal_one_that_accumulates(tmp_path: Path, manifest: Path) ->
 def test_a_signal_stops_cleanly(tmp_path: Path, manifest: Path, number: signal.Signals, world: int) -> None:
     run_dir = tmp_path / "run"
     command = [str(HERE / "toy.py"), f"run_dir={run_dir}", f"manifest={manifest}", "steps=1000000", "save_every=50"]
-    with harness.job(command, tmp_path / "output.txt", world) as job:
+    with harness.job(command, tmp_path / "output.txt", world, fork=world == 1) as job:
         job.wait_until(lambda: any(run_dir.glob("checkpoints/*.pt")), "the first checkpoint")
         os.kill(job.pid, number)  # torchrun passes it on
         code = job.wait()
