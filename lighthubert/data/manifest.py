@@ -19,6 +19,7 @@ from lighthubert.runtime.files import digest, open_regular, write_text
 
 REQUIRED = ("path", "samples")
 MAX_PROBLEMS = 20  # listed in one error
+MAX_COLUMNS = 1000
 
 
 class ManifestError(UserError):
@@ -40,7 +41,7 @@ class Manifest:
         """Read a manifest; raises ManifestError that lists all wrong lines."""
         path = Path(path)
         lines = read_lines(path)
-        header = lines[0].split("\t")
+        header = lines[0].split("\t", MAX_COLUMNS)
         if len(header) == 1 and "path" not in header:
             root, header = path.parent / header[0], list(REQUIRED)  # fairseq: root, then rows
             if not os.path.isdir(root):  # Path.is_dir raises for a line too long for a name
@@ -98,6 +99,7 @@ def check_header(path: Path, header: Sequence[str]) -> None:
     problems = [f"column {name!r} is missing" for name in REQUIRED if name not in header]
     problems += [f"column {name!r} stands twice" for name, number in sorted(Counter(header).items()) if number > 1]
     problems += ["a column has no name"] if "" in header else []
+    problems += [f"more than {MAX_COLUMNS:,} columns"] if len(header) > MAX_COLUMNS else []
     if problems:
         raise ManifestError(f"{path}, line 1: {'; '.join(problems)} (the columns are {', '.join(header)})")
 

@@ -173,8 +173,8 @@ HOSTILE: dict[str, dict[str, Write]] = {
     },
     "latency": {
         "nested": text(NESTED),
-        "a width": line("latency", 2, "[16", "[1e400"),
-        "no width": line("latency", 2, "[16", "[NaN"),
+        "a width": line("latency", 2, ", [", ", [1e400, "),
+        "no width": line("latency", 2, ", [", ", [NaN, "),
         "a pipe": os.mkfifo,
         "digits": text(DIGITS),
         "a list": text("[]"),
