@@ -49,7 +49,7 @@ def read_safetensors(file: BinaryIO) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def _read(file: BinaryIO, size: int, dtype: torch.dtype) -> Tensor:
-    numbers = torch.empty(size, dtype=torch.uint8)
+    numbers = torch.empty(size, dtype=torch.uint8, device="cpu")  # whatever device the caller makes tensors on
     if file.readinto(numbers.numpy()) != size:  # type: ignore[attr-defined]
         raise ValueError("the file ends before its last tensor")
     return numbers.view(dtype)
