@@ -5,11 +5,13 @@ speaker, language, ...) is kept as text. No quoting: a field is everything betwe
 manifest's folder. fairseq's form is read too: the root folder on the first line, then path TAB samples.
 """
 
+import codecs
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -40,17 +42,19 @@ class Manifest:
     def read(cls, path: str | os.PathLike[str]) -> "Manifest":
         """Read a manifest; raises ManifestError that lists all wrong lines."""
         path = Path(path)
-        lines = read_lines(path)
-        header = lines[0].split("\t", MAX_COLUMNS)
-        if len(header) == 1 and "path" not in header:
-            root, header = path.parent / header[0], list(REQUIRED)  # fairseq: root, then rows
-            if not os.path.isdir(root):  # Path.is_dir raises for a line too long for a name
-                raise ManifestError(f"{path}, line 1: no header with {' and '.join(REQUIRED)}, and no folder {root}")
-        else:
-            root = path.parent
-            check_header(path, header)
-        rows = parse_rows(path, header, lines[1:])
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+        with open_regular(path, ManifestError) as file:
+            lines = read_lines(path, file)
+            header = next(lines, "").split("\t", MAX_COLUMNS)
+            if len(header) == 1 and "path" not in header:
+                root, header = path.parent / header[0], list(REQUIRED)  # fairseq: root, then rows
+                if not os.path.isdir(root):  # Path.is_dir raises for a line too long for a name
+                    raise ManifestError(
+                        f"{path}, line 1: no header with {' and '.join(REQUIRED)}, and no folder {root}"
+                    )
+            else:
+                root = path.parent
+                check_header(path, header)
+            columns = parse_rows(path, header, lines)
         files, samples = columns.pop("path"), np.array([int(n) for n in columns.pop("samples")], dtype=np.int64)
         return cls(path, root, files, samples, columns)
 
@@ -78,21 +82,26 @@ class Manifest:
         return digest(f"{file}\t{samples}\n".encode(errors="surrogatepass") for file, samples in rows)
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a manifest; at least a header and a row."""
-    try:
-        with open_regular(path, ManifestError) as file:
-            text = file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    lines = [line.rstrip("\r") for line in text.split("\n")]  # not splitlines: a transcript may hold U+2028
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines:
+def read_lines(path: Path, file: BinaryIO) -> Iterator[str]:
+    """The lines of a manifest, one at a time; empty ones at the end do not count."""
+    number, empty, start = 0, 0, 0
+    for raw in file:
+        try:
+            line = raw.removeprefix(codecs.BOM_UTF8 if start == 0 else b"").decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            place = start + error.start
+            raise ManifestError(f"{path}: not UTF-8 text ({error.reason} at byte {place})") from None
+        start += len(raw)
+        if not line:
+            empty += 1
+            continue
+        yield from [""] * empty
+        number, empty = number + empty + 1, 0
+        yield line
+    if number == 0:
         raise ManifestError(f"{path}: the file is empty; its first line must name the columns {' and '.join(REQUIRED)}")
-    if len(lines) == 1:
+    if number == 1:
         raise ManifestError(f"{path}: no clip, only one line")
-    return lines
 
 
 def check_header(path: Path, header: Sequence[str]) -> None:
@@ -104,26 +113,33 @@ def check_header(path: Path, header: Sequence[str]) -> None:
         raise ManifestError(f"{path}, line 1: {'; '.join(problems)} (the columns are {', '.join(header)})")
 
 
-def parse_rows(path: Path, header: Sequence[str], lines: Sequence[str]) -> list[list[str]]:
-    """Split and check the rows; all problems come in one ManifestError."""
-    file_column, samples_column = header.index("path"), header.index("samples")
-    rows, problems = [], []
+def parse_rows(path: Path, header: Sequence[str], lines: Iterable[str]) -> dict[str, list[str]]:
+    """Columns from the lines below the header; all problems come in one ManifestError."""
+    columns: list[list[str]] = [[] for _ in header]
+    wrong, shown = 0, list[str]()
     for number, line in enumerate(lines, 2):
-        row = line.split("\t")
-        rows.append(row)
-        if len(row) != len(header):
-            problems.append(f"line {number}: {len(row)} fields, but the header has {len(header)}")
-            continue
-        samples = row[samples_column]
-        if not (samples.isascii() and samples.isdigit() and len(samples) < 20 and 0 < int(samples) < 2**62):
-            problems.append(f"line {number}: samples must be a whole number above 0, not {samples!r}")
-        if not row[file_column]:
-            problems.append(f"line {number}: path is empty")
-    if problems:
-        more = len(problems) - MAX_PROBLEMS
-        shown = problems[:MAX_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise ManifestError(f"{path}: {len(problems)} wrong lines: {'; '.join(shown)}")
-    return rows
+        row = line.split("\t", len(header))
+        problems = _problems(line, dict(zip(header, row, strict=False)), len(header))
+        wrong += len(problems)
+        if problems:
+            shown += [f"line {number}: {problem}" for problem in problems][: MAX_PROBLEMS - len(shown)]
+        elif not wrong:
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+    if wrong:
+        shown += [f"and {wrong - MAX_PROBLEMS} more"] if wrong > MAX_PROBLEMS else []
+        raise ManifestError(f"{path}: {wrong} wrong lines: {'; '.join(shown)}")
+    return dict(zip(header, columns, strict=True))
+
+
+def _problems(line: str, row: Mapping[str, str], width: int) -> list[str]:
+    """What is wrong with a line."""
+    if (fields := line.count("\t") + 1) != width:
+        return [f"{fields} fields, but the header has {width}"]
+    samples, problems = row["samples"], []
+    if not (samples.isascii() and samples.isdigit() and len(samples) < 20 and 0 < int(samples) < 2**62):
+        problems.append(f"samples must be a whole number above 0, not {samples!r}")
+    return problems if row["path"] else [*problems, "path is empty"]
 
 
 def write_manifest(path: str | os.PathLike[str], columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:

@@ -55,9 +55,10 @@ def test_deepcopy_pickle_and_torch_save(supernet: Supernet) -> None:
     assert torch.equal(supernet(waveform, None, arch).last_hidden_state, expected)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-4), (torch.bfloat16, 0.2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-4), (torch.float16, 0.02)])
 @torch.no_grad()
 def test_other_dtypes(supernet: Supernet, dtype: torch.dtype, tolerance: float) -> None:
+    """Not bf16: these spaces' positional convolutions fall into the trap of tests/elastic/test_bf16.py."""
     arch, waveform = supernet.space.smallest(), torch.randn(2, 8000)
     expected = supernet(waveform, None, arch).last_hidden_state
     supernet.to(dtype)

@@ -20,7 +20,8 @@ from lighthubert.models import Hubert, HubertConfig
 from lighthubert.superb.upstream import Upstream
 
 CONVS = (10, 12, 8, 8, 8, 8, 12)
-BASE = replace(tiny.NET, **tiny.STILL, conv_channels=CONVS, num_heads=(4,) * 4, ffn_dim=(48,) * 4)
+# Two groups: with four, their eight channels fall into the trap of tests/elastic/test_bf16.py.
+BASE = replace(tiny.NET, **tiny.STILL, conv_channels=CONVS, num_heads=(4,) * 4, ffn_dim=(48,) * 4, pos_conv_groups=2)
 NETS = {"base": BASE, "large": replace(BASE, **tiny.LARGE)}
 EMPTY = (heads(1), ffn(2), heads(3), ffn(3))
 
