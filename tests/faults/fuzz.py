@@ -11,8 +11,10 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,9 @@ def watched(work: Callable[[], None], room: Path) -> int | str:
         try:
             work()
             os._exit(0)
-        finally:
+        except BaseException:  # noqa: BLE001  the parent cannot see it
+            traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
             os._exit(99)
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -101,6 +105,8 @@ def _read_all(name: str, number: int, seed: int, count: int, skip: int, room: Pa
     mutate.Canary.path = str(room / "canary")
     reader, notes = READERS[name], (room / "notes.jsonl").open("a")
     seeds = _seeds(reader, room / "seeds")
+    for path in {path for path, _ in seeds}:
+        reader.read(path)  # whatever is imported and made on first use is not a file's cost
     for index, (path, file, data) in enumerate(inputs(reader, seeds, key(name, number, seed), count)):
         if index < skip:
             continue
@@ -144,6 +150,7 @@ def inputs(reader: Reader, seeds: list[tuple[Path, str]], key: int, count: int) 
     )
     @hypothesis.given(st.data())
     def edit(data: Any) -> None:
+        os.utime("pulse")
         where = data.draw(st.sampled_from(seeds))
         content = mutate.structured(data.draw, contents[where], where[1] or where[0].name)
         if content is not None:
@@ -162,15 +169,15 @@ def _keep(room: Path, name: str, number: int, index: int) -> str:
     """A copy of an input that went wrong; its place."""
     kept = Path(os.environ.get("LIGHTHUBERT_FAULTS", tempfile.gettempdir())) / "wrong"
     kept.mkdir(parents=True, exist_ok=True)
-    source = next(room.glob("input*"))
+    source = next(room.glob("input*"), None)
+    if source is None:
+        return "no input was made"
     target = kept / f"{name.replace(' ', '_')}-{number}-{index}{source.suffix}"
     copy(source, target)
     return target.name
 
 
 if __name__ == "__main__":  # a chunk alone: fuzz.py READER NUMBER SEED COUNT
-    import sys
-
     arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         found = chunk(arguments[0], *map(int, arguments[1:]), Path(folder) / "room")

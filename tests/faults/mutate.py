@@ -76,7 +76,7 @@ def odd_tensors(tensor: torch.Tensor) -> list[Any]:
     return [
         tensor.to(torch.int8),
         tensor.to(torch.complex64),
-        tensor[:0],
+        tensor.reshape(-1)[:0],
         tensor.reshape(-1)[:1].expand(10**6),
         tensor.to("meta"),
         tensor.to_sparse(),
@@ -90,12 +90,12 @@ def odd_tensors(tensor: torch.Tensor) -> list[Any]:
 
 def edited(draw: Callable[[Any], Any], tree: Any) -> Any:
     """A tree of dicts and lists with one to three of its values changed."""
-    for _ in range(draw(st.integers(1, 3))):
-        tree = _edit(draw, tree)
+    for number in range(draw(st.integers(1, 3))):
+        tree = _edit(draw, tree, [2, 3] if number else [2, 30, 1000])
     return tree
 
 
-def _edit(draw: Callable[[Any], Any], tree: Any) -> Any:
+def _edit(draw: Callable[[Any], Any], tree: Any, repeats: list[int]) -> Any:
     inner = isinstance(tree, (dict, list)) and len(tree) > 0
     if not inner or draw(st.integers(0, 24)) == 24:
         if isinstance(tree, torch.Tensor):
@@ -111,9 +111,9 @@ def _edit(draw: Callable[[Any], Any], tree: Any) -> Any:
     elif how == 2 and isinstance(changed, dict):
         changed = {draw(st.text(max_size=9)) if k == key else k: v for k, v in changed.items()}
     elif how == 1:
-        changed = changed * draw(st.sampled_from([2, 30, 1000]))
+        changed = changed * draw(st.sampled_from(repeats))
     else:
-        changed[key] = _edit(draw, tree[key])
+        changed[key] = _edit(draw, tree[key], repeats)
     return changed
 
 

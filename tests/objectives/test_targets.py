@@ -34,10 +34,11 @@ def layers_by_hooks(model: Any, clip: Tensor) -> tuple[list[Tensor], list[Tensor
         layer.feed_forward.register_forward_hook(lambda module, given, output: outputs.append(output[0]))
         for layer in model.encoder.layers
     ]
-    states = model(clip[None], output_hidden_states=True).hidden_states
+    out = model(clip[None], output_hidden_states=True)
     for hook in hooks:
         hook.remove()
-    return outputs, [state[0] for state in states[1:]]
+    # The last of transformers 5's states comes before the final norm of a pre-norm net, that of 4 behind it.
+    return outputs, [state[0] for state in (*out.hidden_states[1:-1], out.last_hidden_state)]
 
 
 @pytest.fixture(scope="module", params=[BASE, LARGE], ids=["base", "large"])
