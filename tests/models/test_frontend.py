@@ -14,11 +14,11 @@ from lighthubert.models import Hubert, HubertConfig, num_frames, receptive_field
 from lighthubert.models.frontend import normalize_waveform
 
 
-def frames_by_convolution(num_samples: int, config: HubertConfig) -> int:
+def frames_by_convolution(num_samples: int, config: HubertConfig, device: str = "meta") -> int:
     """The width that torch's convolutions give, without their numbers."""
-    x = torch.empty(1, 1, num_samples, device="meta")
+    x = torch.zeros(1, 1, num_samples, device=device)
     for kernel, stride in zip(config.conv_kernels, config.conv_strides, strict=True):
-        x = F.conv1d(x, torch.empty(1, 1, kernel, device="meta"), stride=stride)
+        x = F.conv1d(x, torch.zeros(1, 1, kernel, device=device), stride=stride)
     return x.shape[2]
 
 
@@ -46,8 +46,9 @@ def test_num_frames_of_other_convolutions(kernels: tuple[int, ...], strides: tup
 
 def test_the_receptive_field_of_hubert_is_400_samples() -> None:
     assert receptive_field(HUBERT) == 400
-    with pytest.raises(RuntimeError):
-        frames_by_convolution(399, HUBERT)
+    assert frames_by_convolution(400, HUBERT, "cpu") == 1
+    with pytest.raises(RuntimeError):  # torch 2.6 checks real tensors alone
+        frames_by_convolution(399, HUBERT, "cpu")
 
 
 @torch.no_grad()

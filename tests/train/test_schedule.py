@@ -10,6 +10,8 @@ from torch.optim.lr_scheduler import ConstantLR, ExponentialLR, LinearLR, LRSche
 from lighthubert.train import TrainConfig
 from lighthubert.train.schedule import learning_rate
 
+# torch 2.6's own SequentialLR calls its schedulers in a way that it warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
 STEPS, LR = 40, 0.3
 
 
