@@ -57,11 +57,12 @@ def test_ctrl_c_while_torch_is_imported(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_sighup_is_a_request_unless_it_is_ignored() -> None:
-    with StopRequest() as stop:
-        signal.raise_signal(signal.SIGHUP)
-        assert stop.signal == "SIGHUP"
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.signal == "SIGHUP"
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop.signal
