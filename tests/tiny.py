@@ -133,7 +133,7 @@ def write_clips(path: Path, clips: Manifest, rows: list[int], columns: tuple[str
     """A manifest of some clips of another one."""
     files = [
         {"path": str(Path(clips.file_path(row)).resolve()), "samples": clips.samples[row]}
-        | {new: clips.columns[old][row] for new, old in (("text", "transcript"), ("language", "language"))}
+        | {name: clips.columns["transcript" if name == "text" else name][row] for name in columns}
         for row in rows
     ]
     names = ("path", "samples", *columns)

@@ -6,7 +6,7 @@ import json
 import platform
 import random
 import subprocess
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def device() -> str:
 
 
 def date() -> str:
-    return datetime.now(tz=UTC).strftime("%Y-%m-%d")
+    return datetime.now(tz=timezone.utc).strftime("%Y-%m-%d")
 
 
 def archs(supernet: Supernet, num_random: int = 10) -> dict[str, Arch]:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from harness import evals
-from tiny import random_hubert, write_yaml
+from tiny import random_hubert, write_clips, write_yaml
 
 import lighthubert as lh
 from lighthubert.config import Recipes, read_values, read_yaml
+from lighthubert.data import Manifest
 from lighthubert.pretrain.__main__ import main
 from lighthubert.pretrain.init import slices
 from lighthubert.pretrain.recipe import Distill, Units
@@ -94,8 +95,9 @@ def narrow_space(name: str) -> dict[str, Any]:
 def run_a_step(name: str, folder: Path, world: Path, overrides: list[str]) -> None:
     """With everything that the recipe says but paths, widths and the length of the run."""
     run_dir = folder / name
+    write_clips(folder / "one.tsv", Manifest.read(world / "few.tsv"), [0])
     quick = ["train.steps=1", f"run_dir={run_dir}", f"train_manifest={world / 'few.tsv'}",
-             f"valid_manifest={world / 'few.tsv'}"]  # fmt: skip
+             f"valid_manifest={folder / 'one.tsv'}"]  # fmt: skip
     recipe = load(name)
     if recipe.train.schedule != "tri_stage":
         quick.append("train.warmup_steps=0")
