@@ -40,7 +40,7 @@ def assert_same_files(folder: Path) -> None:
     assert (killed / "report.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_two_kills(tmp_path: Path, world: Path, ranks: int) -> None:
     harness.Series(command(world, tmp_path), str(tmp_path), kills=2, ranks=ranks).prove()
     assert_same_files(tmp_path)
