@@ -72,7 +72,7 @@ def _problem(path: Path) -> str:
     if not checksum.exists() or checksum.read_bytes().split()[:1] != [file_sha256(path).encode()]:
         return "does not match its checksum"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # not its tensors a second time
+        state = Checkpoints.load(path)
     except Exception as error:  # noqa: BLE001  whatever torch has to say of a file that is not ours
         return f"cannot be loaded ({type(error).__name__})"
     return "" if isinstance(state, dict) and PARTS <= state.keys() else "holds no run"

@@ -142,7 +142,7 @@ def read_one(reader: Reader, path: Path) -> Cost:
     """Read a file and judge what came of it."""
     size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before, start = _status("VmRSS"), time.monotonic()
+    before, libraries, start = _status("VmRSS"), _status("RssFile"), time.monotonic()
     message, outcome, problems = "", "read", []
     try:
         reader.read(path)
@@ -157,7 +157,9 @@ def read_one(reader: Reader, path: Path) -> Cost:
     except BaseException as error:  # noqa: BLE001  that is what is looked for
         outcome = type(error).__name__
         problems.append(f"raises {outcome}: {str(error)[:200]}")
-    seconds, memory = time.monotonic() - start, _status("VmHWM") - before
+    # Pages of libraries that the system had put aside come back when they are used: they are no cost of the file.
+    seconds, back = time.monotonic() - start, max(0, _status("RssFile") - libraries)
+    memory = max(0, _status("VmHWM") - before - back)
     problems += [f"took {seconds:.1f} s"] if seconds > SECONDS else []
     problems += [f"took {memory:,} bytes"] if memory > FACTOR * size + MEGABYTES * 1e6 else []
     text = f": {message[:300]}" if message and problems else ""
