@@ -24,7 +24,7 @@ $(VENV)/.train: pyproject.toml
 
 STAMP := $(VENV)/.all
 $(STAMP): $(VENV)/.train
-	$(PY) $(PIP) -e '.[train,fairseq2,finetune,probe,search,superb,dev]'
+	$(PY) $(PIP) -e '.[train,fairseq2,finetune,probe,search,superb,export,dev]'
 	@touch $@
 
 pretrain: $(VENV)/.train  ## distil a supernet on the embedded corpus, stage 1 then stage 2 (runs/mini/)
@@ -34,17 +34,20 @@ pretrain: $(VENV)/.train  ## distil a supernet on the embedded corpus, stage 1 t
 test: $(STAMP)  ## the tests, without those marked slow
 	@$(PY) $(TESTS)
 
-# fairseq2 and s3prl pin older libraries, so tests/superb and the tests of fairseq2's reader stay out here.
+# fairseq2 and s3prl pin older libraries, so tests/superb and the tests of fairseq2's reader stay out here; torch 2.6
+# cannot export.
+EXTRAS-latest := ,export
+OUT-oldest    := --ignore tests/export
 .venv-%/.all: tests/%.txt pyproject.toml
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python $(PIP) -e '.[train,finetune,probe,search,dev]' -c $<
+	$(@D)/bin/python $(PIP) -e '.[train,finetune,probe,search,dev$(EXTRAS-$*)]' -c $<
 	@touch $@
 
 test-latest: .venv-latest/.all  ## the tests with the newest libraries (tests/latest.txt)
 test-oldest: .venv-oldest/.all  ## the tests with the oldest libraries (tests/oldest.txt)
 test-latest test-oldest:
-	@echo "with the libraries of $(@:test-%=tests/%.txt); left out: tests/superb and fairseq2's reader, which need others"
-	@$(<D)/bin/python $(TESTS) --ignore tests/superb
+	@echo "with the libraries of $(@:test-%=tests/%.txt); left out, for they need others: tests/superb, fairseq2's reader$(if $(OUT-$(@:test-%=%)), and tests/export)"
+	@$(<D)/bin/python $(TESTS) --ignore tests/superb $(OUT-$(@:test-%=%))
 
 test-slow: $(STAMP)  ## the slow tests: long kill-and-resume series and the like
 	@$(PY) -m pytest -m slow

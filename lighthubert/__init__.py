@@ -9,6 +9,7 @@ from lighthubert import cost
 from lighthubert.checkpoint import load, save
 from lighthubert.data.audio import load_audio
 from lighthubert.elastic import Arch, SearchSpace, Subnet, Supernet
+from lighthubert.export import to_onnx, to_openvino, to_torch
 from lighthubert.models import Hubert, HubertConfig, HubertOutput
 from lighthubert.search import find
 
@@ -25,4 +26,7 @@ __all__ = [
     "load",
     "load_audio",
     "save",
+    "to_onnx",
+    "to_openvino",
+    "to_torch",
 ]

@@ -11,6 +11,7 @@ VERBS = {
     "search": "find the best subnet of a supernet for a budget of parameters, MACs or milliseconds",
     "superb": "train and evaluate SUPERB tasks on nets, through s3prl: one, or a sweep",
     "extract": "write a subnet of a supernet as a standalone file",
+    "export": "write a net for onnxruntime, OpenVINO or torch.export, and prove it",
     "profile": "parameters, MACs and latency of a net on this machine",
 }
 USAGE = "usage: lighthubert VERB [ARGUMENT ...]     (lighthubert VERB --help explains a verb)\n\n" + "\n".join(

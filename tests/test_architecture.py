@@ -16,7 +16,7 @@ from lighthubert.config import read_yaml
 from lighthubert.keys import list_keys
 from lighthubert.search.recipe import Search
 
-JOBS = {"prepare", "pretrain", "search", "prune", "finetune", "superb", "extract", "profile"}
+JOBS = {"prepare", "pretrain", "search", "prune", "finetune", "superb", "extract", "export", "profile"}
 # A room imports rooms of lower floors only. The package and its command see everything, and no room sees those.
 FLOORS: list[set[str]] = [{"runtime"}, {"schema"}, {"keys"}, {"config", "models"}, {"elastic"}, {"cost"},
                           {"data", "checkpoint"}, {"train", "objectives"}, {"tasks"}, {"probes"}, JOBS,
@@ -40,6 +40,8 @@ DOORS = {  # where anything else is imported; what is not here is imported nowhe
     "pymoo": {"search/evolve"},
     "plotly": {"search/report"},
     "s3prl": {"superb"},
+    "onnxruntime": {"export/formats"},
+    "openvino": {"export/formats"},
     "av": {"prepare/debian"},
     "hama": {"prepare/phones"},
 }
