@@ -32,7 +32,7 @@ KINDS = {
 
 def write(rows: Path, target: Path) -> list[str]:
     """Write the report; gives what went wrong."""
-    head, *done = map(json.loads, rows.read_text().splitlines())
+    head, *done = map(json.loads, rows.read_text().replace(str(rows.parent), "...").splitlines())
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in done:
         kinds[row["task"].partition(":")[0]].append(row)
