@@ -11,7 +11,7 @@ import torch
 
 from lighthubert.checkpoint.build import build_hubert, build_supernet, infer_config
 from lighthubert.checkpoint.errors import CheckpointError
-from lighthubert.checkpoint.keys import LAYOUTS, Weights, translate
+from lighthubert.checkpoint.keys import LAYOUTS, translate
 from lighthubert.checkpoint.pickles import plain
 from lighthubert.elastic import SearchSpace, Supernet
 from lighthubert.models import Hubert, HubertConfig
@@ -38,9 +38,6 @@ HUGGING_FACE_FIXED = {
     "conv_pos_batch_norm": False,
     "layer_norm_eps": 1e-5,
 }
-# Sizes that settings say although tensors tell them.
-HUGGING_FACE_SIZES = {"intermediate_size": "ffn_dim", "conv_dim": "conv_channels", "conv_kernel": "conv_kernels"}
-FAIRSEQ_SIZES = {"encoder_ffn_embed_dim": "ffn_dim"}
 FAIRSEQ: Table = {
     "layer_norm_first": ("norm_first", False),
     "encoder_attention_heads": ("num_heads", 12),
@@ -93,14 +90,6 @@ def _split_heads(where: str, settings: dict[str, Any]) -> None:
     settings |= {"head_dim": embed_dim // num_heads, "width": embed_dim}
 
 
-def _compare_sizes(weights: Weights, config: HubertConfig, file: Mapping[str, Any], sizes: Mapping[str, str]) -> None:
-    """Note where settings contradict the tensors."""
-    for key, name in sizes.items():
-        said, there = file.get(key), getattr(config, name)
-        if said is not None and there != (tuple(said) if isinstance(said, list | tuple) else (said,) * len(there)):
-            weights.problems.append(f"{key}: {said!r} by the settings, but tensors of {there}")
-
-
 def from_hugging_face(
     folder: Path, state: Mapping[str, Any], config: Mapping[str, Any], do_normalize: bool | None
 ) -> Hubert:
@@ -119,7 +108,6 @@ def from_hugging_face(
     weights = translate(folder, state, LAYOUTS["hugging_face"])
     normalize = weights.layer_norms if do_normalize is None else do_normalize
     net_config = infer_config(weights, normalize_waveform=normalize, **settings)
-    _compare_sizes(weights, net_config, config, HUGGING_FACE_SIZES)
     if not any(masked):  # then transformers leaves it out
         weights.tensors.setdefault("mask_embed", torch.zeros(net_config.embed_dim))
     return build_hubert(weights, net_config)
@@ -166,7 +154,6 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
     weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])
     config = infer_config(weights, **settings)
     if not released:
-        _compare_sizes(weights, config, model, FAIRSEQ_SIZES)
         return build_hubert(weights, config)
     if "head.last.weight" not in weights.tensors:
         weights.problems.append("layer_pred_heads.11.weight: missing")

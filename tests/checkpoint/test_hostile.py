@@ -177,12 +177,6 @@ FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "strides": (in_config(conv_stride=[1] * 10**6), "conv_stride|more than|config.json"),
     "fewer strides": (in_config(conv_stride=[1] * 10**5), "conv_channels: 100,000 are more"),
     "a width by the settings": (in_config(hidden_size=64), "64 wide by the settings, but tensors of 128"),
-    "FFN units by the settings": (
-        in_config(intermediate_size=100), "intermediate_size: 100 by the settings, but tensors of"),
-    "channels by the settings": (in_config(conv_dim=[9] * 7), "conv_dim: .* by the settings, but tensors of"),
-    "kernels by the settings": (in_config(conv_kernel=[3] * 7), "conv_kernel: .* by the settings, but tensors of"),
-    "FFN units by fairseq's settings": (
-        in_fairseq({**MODEL, "encoder_ffn_embed_dim": 7}), "encoder_ffn_embed_dim: 7 by the settings, but tensors of"),
     "nested settings": (in_config("config.json", NESTED), "config.json: cannot be read as JSON: nested more than"),
     "nested preprocessor": (in_config("preprocessor_config.json", NESTED), "preprocessor_config.json: .*nested more"),
     "a number for a key": (in_bin(lambda state: {1: torch.zeros(1)}), "pytorch_model.bin: expected a state dict"),
