@@ -121,9 +121,9 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, 
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    config = checkpoint.get("config")
-    dphubert = isinstance(config, dict) and "encoder_use_attention" in config
-    if best == "torchaudio" and not dphubert:
+    config = checkpoint.get("config", {})
+    of_dphubert = isinstance(config, dict) and "encoder_use_attention" in config
+    if best == "torchaudio" and not of_dphubert:
         return from_torchaudio(path, state, told)
     _refuse(path, told)
     return from_dphubert(path, state, config) if best == "torchaudio" else from_fairseq(path, checkpoint)

@@ -61,7 +61,9 @@ def test_other_sizes_than_the_published_ones_are_not_guessed(tmp_path: Path, wav
     assert_same(net, model, wave)
 
 
-def test_what_is_told_of_another_file_is_refused(tmp_path: Path, hubert: Hubert, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_told_of_another_file_is_refused(
+    tmp_path: Path, hubert: Hubert, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     save(hubert, "native")
     published = hugging_face(**BASE)
