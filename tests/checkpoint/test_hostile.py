@@ -213,6 +213,8 @@ FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "meta": (in_fairseq(change=lambda t: t.to("meta")), "mask_emb: expected a tensor of floats, got one without"),
     "one on meta": (in_fairseq(mask_emb=torch.zeros(128, device="meta")), "mask_emb: .* without its numbers"),
     "sparse": (in_fairseq(mask_emb=torch.zeros(128).to_sparse()), "mask_emb: .*got a nested or sparse one"),
+    "of several shapes": (
+        in_fairseq(mask_emb=torch.nested.nested_tensor([torch.zeros(2)], layout=torch.jagged)), "refused: .*nested"),
     "strided by zero": (in_fairseq(change=blown_up), "mask_emb: .*whose numbers overlap"),
     "one number for a million": (
         in_fairseq(mask_emb=torch.zeros(1).expand(10**9)), r"mask_emb: .*\(1000000000,\) whose numbers overlap"),

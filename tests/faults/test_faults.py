@@ -13,7 +13,8 @@ from readers import READERS, Reader, read_one
 
 SOME = (
     "^(fuzz|damaged checkpoint: (a bit|with a|of an older).* 0|disk full: [a-z0-9_]+[.]"
-    "|hostile file: .*: (nested|a call|itself|a bomb|a pipe|digits|a device|a million))"
+    "|hostile file: .*: (nested|a call|itself|a bomb|a pipe|digits|a device|a million|a rate|a width|a ratio|a score"
+    "|a NUL))"
 )
 
 
