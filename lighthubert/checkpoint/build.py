@@ -19,14 +19,8 @@ WIDE = ("frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0
 Net = TypeVar("Net", Hubert, Supernet)
 
 
-def infer_config(
-    weights: Weights,
-    *,
-    num_layers: int | None = None,
-    width: int | None = None,
-    sizes: Mapping[str, tuple[str, Any]] | None = None,
-    **known: Any,
-) -> HubertConfig:
+def infer_config(weights: Weights, *, num_layers: int | None = None, width: int | None = None,
+                 sizes: Mapping[str, tuple[str, Any]] | None = None, **known: Any) -> HubertConfig:  # fmt: skip
     """The sizes of the net that these tensors are.
 
     num_layers, width: what the file's settings say, if it has any; a whole layer may be missing. sizes: the others that
@@ -66,8 +60,7 @@ def infer_config(
 
 def _contradictions(config: HubertConfig, sizes: Mapping[str, tuple[str, Any]]) -> Iterator[str]:
     for key, (name, said) in sizes.items():
-        value = getattr(config, name)
-        there = list(value) if isinstance(value, tuple) else value
+        there = config.to_dict()[name]
         if there != ([said] * len(there) if isinstance(there, list) and isinstance(said, int) else said):
             yield f"{key}: {said} by the settings, but tensors of {there}"
 

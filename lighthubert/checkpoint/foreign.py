@@ -56,11 +56,8 @@ FAIRSEQ: Table = {
     "attention_dropout": ("attention_dropout", 0.1),
     "activation_dropout": ("ffn_dropout", 0.0),
 }
-FAIRSEQ_SIZES = {
-    "encoder_ffn_embed_dim": "ffn_dim",
-    "conv_pos": "pos_conv_kernel",
-    "conv_pos_groups": "pos_conv_groups",
-}
+FAIRSEQ_SIZES = {"encoder_ffn_embed_dim": "ffn_dim",
+                 "conv_pos": "pos_conv_kernel", "conv_pos_groups": "pos_conv_groups"}  # fmt: skip
 FAIRSEQ_FIXED = {"activation_fn": "gelu", "layer_type": "transformer"}
 FINE_TUNED = ("dropout", "attention_dropout", "activation_dropout")  # what fine-tuning says anew
 # Of HuBERT and wav2vec 2.0: width, layers, whether norms come first (and audio is normalised) -> head_dim.
