@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -19,17 +19,13 @@ WIDE = ("frontend.proj.weight:0", "frontend.proj.bias:0", "encoder.norm.weight:0
 Net = TypeVar("Net", Hubert, Supernet)
 
 
-def infer_config(
-    weights: Weights,
-    *,
-    num_layers: int | None = None,
-    width: int | None = None,
-    **known: Any,
-) -> HubertConfig:
+def infer_config(weights: Weights, *, num_layers: int | None = None, width: int | None = None,
+                 sizes: Mapping[str, tuple[str, Any]] | None = None, **known: Any) -> HubertConfig:  # fmt: skip
     """The sizes of the net that these tensors are.
 
-    num_layers, width: what the file's settings say, if it has any; a whole layer may be missing. known: what no tensor
-    tells (conv_strides, head_dim, norm_first, dropouts), if it is not HuBERT Base's, and what need not be inferred.
+    num_layers, width: what the file's settings say, if it has any; a whole layer may be missing. sizes: the others that
+    they say, as (our name, size). known: what no tensor tells (conv_strides, head_dim, norm_first, dropouts), if it is
+    not HuBERT Base's, and what need not be inferred.
     A size is what most of the tensors that share it say, and any where there is none: what is missing is reported when
     the net is built. Raises CheckpointError for sizes that no net has.
     """
@@ -54,9 +50,19 @@ def infer_config(
             pos_conv_groups=1 if rest else groups,
             pos_conv_depth=_count(weights, "encoder.pos_convs"),
         )
-        return HubertConfig(**inferred | known)
+        config = HubertConfig(**inferred | known)
     except ValueError as error:
         raise CheckpointError(f"{weights.path}: {error}") from None
+    if not weights.problems:  # else sizes may be those of what is missing
+        weights.problems += _contradictions(config, sizes or {})
+    return config
+
+
+def _contradictions(config: HubertConfig, sizes: Mapping[str, tuple[str, Any]]) -> Iterator[str]:
+    for key, (name, said) in sizes.items():
+        there = config.to_dict()[name]
+        if there != ([said] * len(there) if isinstance(there, list) and isinstance(said, int) else said):
+            yield f"{key}: {said} by the settings, but tensors of {there}"
 
 
 def _count(weights: Weights, modules: str) -> int:

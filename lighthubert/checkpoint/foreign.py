@@ -31,6 +31,14 @@ HUGGING_FACE: Table = {
     "mask_time_prob": ("mask_time_prob", 0.05),
     "mask_feature_prob": ("mask_feature_prob", 0.0),
 }
+HUGGING_FACE_SIZES = {  # that shapes tell, too
+    "intermediate_size": "ffn_dim",
+    "conv_dim": "conv_channels",
+    "conv_kernel": "conv_kernels",
+    "num_conv_pos_embeddings": "pos_conv_kernel",
+    "num_conv_pos_embedding_groups": "pos_conv_groups",
+}
+DATA2VEC_SIZES = {"num_conv_pos_embeddings": "pos_conv_depth", "conv_pos_kernel_size": "pos_conv_kernel"}
 HUGGING_FACE_FIXED = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
@@ -48,6 +56,8 @@ FAIRSEQ: Table = {
     "attention_dropout": ("attention_dropout", 0.1),
     "activation_dropout": ("ffn_dropout", 0.0),
 }
+FAIRSEQ_SIZES = {"encoder_ffn_embed_dim": "ffn_dim",
+                 "conv_pos": "pos_conv_kernel", "conv_pos_groups": "pos_conv_groups"}  # fmt: skip
 FAIRSEQ_FIXED = {"activation_fn": "gelu", "layer_type": "transformer"}
 FINE_TUNED = ("dropout", "attention_dropout", "activation_dropout")  # what fine-tuning says anew
 # Of HuBERT and wav2vec 2.0: width, layers, whether norms come first (and audio is normalised) -> head_dim.
@@ -107,7 +117,9 @@ def from_hugging_face(
     masked = [settings.pop(key) for key in ("mask_time_prob", "mask_feature_prob")]
     weights = translate(folder, state, LAYOUTS["hugging_face"])
     normalize = weights.layer_norms if do_normalize is None else do_normalize
-    net_config = infer_config(weights, normalize_waveform=normalize, **settings)
+    table = HUGGING_FACE_SIZES | (DATA2VEC_SIZES if kind == "data2vec-audio" else {})
+    sizes = {key: (name, config[key]) for key, name in table.items() if key in config}
+    net_config = infer_config(weights, sizes=sizes, normalize_waveform=normalize, **settings)
     if not any(masked):  # then transformers leaves it out
         weights.tensors.setdefault("mask_embed", torch.zeros(net_config.embed_dim))
     return build_hubert(weights, net_config)
@@ -150,9 +162,12 @@ def from_fairseq(path: Path, checkpoint: Mapping[str, Any]) -> Hubert | Supernet
     normalize: Table = {"normalize": ("normalize_waveform", released)}
     settings |= read_settings(f"{path}: settings of the task", task, normalize, {})
     _split_heads(where, settings)
-    settings["conv_strides"] = _strides(where, settings["conv_strides"])
+    channels, kernels, settings["conv_strides"] = _convs(where, settings["conv_strides"])
+    sizes = {key: (name, model[key]) for key, name in FAIRSEQ_SIZES.items() if key in model}
+    if "conv_feature_layers" in model:
+        sizes |= {"conv_feature_layers": ("conv_channels", channels), "its kernels": ("conv_kernels", kernels)}
     weights = translate(path, checkpoint["model"], LAYOUTS["released" if released else "fairseq"])
-    config = infer_config(weights, **settings)
+    config = infer_config(weights, sizes=sizes, **settings)
     if not released:
         return build_hubert(weights, config)
     if "head.last.weight" not in weights.tensors:
@@ -187,13 +202,15 @@ def _sections(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return model if isinstance(model, dict) else settings, task if isinstance(task, dict) else settings
 
 
-def _strides(where: str, layers: str) -> tuple[int, ...]:
-    """Strides out of "[(channels, kernel, stride)] * n + ..."; the string is Python in fairseq, and not run here."""
+def _convs(where: str, layers: str) -> list[list[int]]:
+    """Channels, kernels and strides out of "[(channels, kernel, stride)] * n + ..."; the string is Python in fairseq,
+    and not run here."""
     compact = re.sub(r"\s", "", layers)
-    term = r"\[\(\d+,\d+,(\d{1,2})\)\](?:\*(\d{1,2}))?"
+    term = r"\[\((\d+),(\d+),(\d{1,2})\)\](?:\*(\d{1,2}))?"
     if len(compact) > 1000 or not re.fullmatch(rf"{term}(?:\+{term})*", compact):
         raise CheckpointError(f"{where}: conv_feature_layers: expected terms like [(512,3,2)] * 4, got {layers!r}")
-    return tuple(int(stride) for stride, times in re.findall(term, compact) for _ in range(int(times or 1)))
+    terms = re.findall(term, compact)
+    return [[int(row[i]) for row in terms for _ in range(int(row[3] or 1))] for i in range(3)]
 
 
 def _released_space(path: Path, model: Mapping[str, Any], config: HubertConfig) -> SearchSpace:

@@ -37,14 +37,16 @@ def read(name: str | Path, told: Mapping[str, Any] | None = None) -> Loaded:
     by s3prl, Hugging Face folders of HuBERT, wav2vec 2.0 and data2vec-audio, state dicts of torchaudio's HuBERT,
     DPHuBERT's files, and these inside of what Lightning, DDP and torch.compile write. Never runs pickled code.
     Where there is no file of this name, also bundles of torchaudio (HUBERT_BASE, WAV2VEC2_BASE, ...: `BUNDLES`), which
-    it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`).
-    Raises CheckpointError that names the file and lists every key that does not fit.
+    it downloads. told: what a state dict of torchaudio in unpublished sizes does not say (`from_torchaudio`);
+    other files have no use for it. Raises CheckpointError that names the file and lists every key that does not fit.
     """
     try:
         if os.path.isdir(name):
+            _refuse(name, told)
             return Loaded(str(name), _read_folder(Path(name)))
         if not os.path.exists(name):
             if str(name) in BUNDLES:
+                _refuse(name, told)
                 return Loaded(str(name), _read_bundle(str(name)))
             raise CheckpointError(f"{name}: no such file or folder")
         return Loaded(str(name), *_read_file(Path(name), told))
@@ -66,6 +68,7 @@ def _read_file(
         elif start[8:9] == b"{":
             content, metadata = read_safetensors(file)
             if KEY in metadata:
+                _refuse(path, told)
                 return parse_native(path, content, metadata[KEY])
         else:
             raise CheckpointError(f"{path}: neither a safetensors file nor one that torch.save wrote")
@@ -118,12 +121,17 @@ def _net_of_state(path: Path, checkpoint: Mapping[str, Any], told: Mapping[str, 
         raise CheckpointError(f"{path}: Hugging Face weights: give the folder that also holds their config.json")
     if best == "native":
         raise CheckpointError(f"{path}: metadata {KEY!r}: is missing; lighthubert.save writes it")
-    if best != "torchaudio":
-        return from_fairseq(path, checkpoint)
-    config = checkpoint.get("config")
-    if isinstance(config, dict) and "encoder_use_attention" in config:
-        return from_dphubert(path, state, config)
-    return from_torchaudio(path, state, told)
+    config = checkpoint.get("config", {})
+    of_dphubert = isinstance(config, dict) and "encoder_use_attention" in config
+    if best == "torchaudio" and not of_dphubert:
+        return from_torchaudio(path, state, told)
+    _refuse(path, told)
+    return from_dphubert(path, state, config) if best == "torchaudio" else from_fairseq(path, checkpoint)
+
+
+def _refuse(name: str | Path, told: Mapping[str, Any] | None) -> None:
+    if told is not None:
+        raise CheckpointError(f"{name}: told: is of state dicts of torchaudio alone, and this file is another")
 
 
 def _state_dict(path: Path, content: Any, where: str = "") -> dict[str, Any]:

@@ -30,6 +30,9 @@ BLOCK = 2**16  # frames
 JOINED = {
     rb"fLaC": rb"fLaC[\0\x80]\0\0\x22",
     rb"OggS": rb"OggS\0\x02.{20}\x01.(?:\x01vorbis|OpusHead|\x7fFLAC)",
+    rb"RIFF": rb"RIFF.{4}WAVE",
+    rb"FORM": rb"FORM.{4}AIF[FC]",
+    rb"\.snd": rb"\.snd\0{2}.{6}\0{3}.\0",
     rb"ID3|\xff[\xe2-\xff]": rb"\xff[\xe2-\xff]..(?:\0{9}|\0{17}|\0{32})(?:Xing|Info)",
 }
 # What decoders raise over broken files. libsndfile's errors are RuntimeErrors, and a header may ask for any memory.
@@ -60,6 +63,20 @@ def load_audio(path: str | os.PathLike[str]) -> Tensor:
 
 def decode_clip(path: str, decode: Decoder) -> tuple[Tensor, int]:
     """Return (S,) float32 at 16 kHz and the native rate; raises AudioError with the reason."""
+    _check_file(path)
+    samples, rate = decode(path)
+    if len(samples) == 0:
+        raise AudioError(path, "holds no audio")
+    if not torch.isfinite(samples).all():
+        raise AudioError(path, "holds NaN or infinite samples")
+    try:
+        return to_mono_16k(samples, rate), rate
+    except ValueError as error:
+        raise AudioError(path, str(error)) from error
+
+
+def _check_file(path: str) -> None:
+    """Raises AudioError for what is no regular file, which could be waited for without end, or is empty."""
     try:
         status = os.stat(path)
     except OSError as error:
@@ -70,15 +87,6 @@ def decode_clip(path: str, decode: Decoder) -> tuple[Tensor, int]:
         raise AudioError(path, "not a file")
     if status.st_size == 0:
         raise AudioError(path, "the file is empty")
-    samples, rate = decode(path)
-    if len(samples) == 0:
-        raise AudioError(path, "holds no audio")
-    if not torch.isfinite(samples).all():
-        raise AudioError(path, "holds NaN or infinite samples")
-    try:
-        return to_mono_16k(samples, rate), rate
-    except ValueError as error:
-        raise AudioError(path, str(error)) from error
 
 
 def decode_soundfile(source: str | BinaryIO) -> tuple[Tensor, int]:
@@ -130,8 +138,7 @@ def _decode(source: str | BinaryIO) -> tuple[Tensor, int]:
 def read_length(path: str | os.PathLike[str]) -> int:
     """Length at 16 kHz as the file's header states it, nothing decoded; one that states none is. Raises AudioError."""
     soundfile = import_soundfile()
-    if not os.path.exists(path):
-        raise AudioError(path, "No such file or directory")
+    _check_file(os.fspath(path))
     try:
         info = soundfile.info(os.fspath(path))
     except UNDECODABLE as error:

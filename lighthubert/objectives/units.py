@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from lighthubert.data import Batch
 from lighthubert.models import Hubert, HubertConfig, nearest_frames, num_frames, receptive_field
-from lighthubert.runtime.errors import UserError
-from lighthubert.runtime.files import replacing
+from lighthubert.runtime.errors import StateError, UserError
+from lighthubert.runtime.files import open_regular, replacing
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ class UnitLabels:
 
     def __init__(self, path: Path, net: HubertConfig) -> None:
         self.net = net
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path, StateError) as raw, np.load(raw, allow_pickle=False) as file:
             self.units, self.offsets = file["units"], file["offsets"]
 
     @staticmethod
@@ -103,7 +103,7 @@ class UnitHead(nn.Module):
 
 def read_about(path: Path) -> dict[str, object]:
     """What the centres of a file cluster."""
-    with np.load(path, allow_pickle=False) as file:
+    with open_regular(path, StateError) as raw, np.load(raw, allow_pickle=False) as file:
         about: dict[str, object] = json.loads(str(file["about"]))
     return about
 

@@ -9,6 +9,7 @@ from lighthubert.data import AudioError
 from lighthubert.data.audio import read_length
 from lighthubert.prepare.report import PrepareError, write_clips, write_measured
 from lighthubert.prepare.text import normalise
+from lighthubert.runtime.files import read_text
 
 TRAIN_960 = ("train-clean-100", "train-clean-360", "train-other-500")
 SUFFIXES = (".flac", ".wav")
@@ -47,7 +48,7 @@ def read_transcripts(subset: Path) -> dict[Path, str]:
     """Audio file -> text of all chapters; a line is NAME TEXT."""
     texts = {}
     for chapter in sorted(subset.glob("*/*/*.trans.txt")):
-        for line in chapter.read_text(encoding="utf-8-sig").splitlines():
+        for line in read_text(chapter, PrepareError).splitlines():
             if line.strip():
                 name, _, text = line.strip().partition(" ")
                 files = [chapter.parent / f"{name}{suffix}" for suffix in SUFFIXES]

@@ -11,6 +11,7 @@ from pathlib import Path
 from lighthubert.data.audio import read_length
 from lighthubert.prepare.report import PrepareError, write_measured
 from lighthubert.prepare.text import normalise
+from lighthubert.runtime.files import read_text
 
 FOLDERS = {"train": "slurp_real", "train_synthetic": "slurp_synth", "devel": "slurp_real", "test": "slurp_real"}
 
@@ -30,7 +31,7 @@ def read_recordings(root: Path, name: str) -> dict[Path, dict[str, str]]:
     """Audio file -> the columns of its sentence. Raises PrepareError that names file and line of a wrong entry."""
     path = root / "dataset" / "slurp" / f"{name}.jsonl"
     clips: dict[Path, dict[str, str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path, PrepareError).splitlines(), 1):
         try:
             entry = json.loads(line)
             scenario, action = entry["scenario"], entry["action"]

@@ -12,7 +12,7 @@ import torch
 from lighthubert import cost
 from lighthubert.checkpoint import Loaded, read, weights_digest
 from lighthubert.config import read_yaml, write_yaml
-from lighthubert.runtime.files import write_text
+from lighthubert.runtime.files import read_text, write_text
 from lighthubert.runtime.fingerprint import fingerprint, require_same
 from lighthubert.schema import parse
 from lighthubert.superb.benchmark import BENCHMARK, FOLDS
@@ -87,7 +87,7 @@ class Evaluation:
 
 def read_job(folder: Path) -> Evaluation:
     """The job of a folder."""
-    return parse(Evaluation, json.loads((folder / "job.json").read_text(encoding="utf-8")), str(folder))
+    return parse(Evaluation, json.loads(read_text(folder / "job.json", LaunchError)), str(folder))
 
 
 def plan(recipe: Sweep, package: Path) -> list[Evaluation]:
@@ -190,7 +190,7 @@ def _anchored(value: Any, package: Path) -> Any:
 def result_of(job: Evaluation) -> dict[str, Any] | None:
     """What a finished job has left; None if it is not finished."""
     path = job.folder / "result.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return json.loads(read_text(path, LaunchError)) if path.is_file() else None
 
 
 def row_of(job: Evaluation, result: dict[str, Any]) -> dict[str, Any]:

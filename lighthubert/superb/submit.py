@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lighthubert.runtime.command import report_errors
-from lighthubert.runtime.files import write_text
+from lighthubert.runtime.files import read_text, write_text
 from lighthubert.superb.benchmark import BENCHMARK, FOLDS
 from lighthubert.superb.package import LaunchError
 
@@ -49,7 +49,7 @@ def read_rows(run_dir: Path) -> list[dict[str, Any]]:
     path = run_dir / "results.jsonl"
     if not path.is_file():
         raise LaunchError(f"{path}: no such file; RUN_DIR is the run_dir of a sweep")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in read_text(path, LaunchError).splitlines()]
     if not rows:
         raise LaunchError(f"{path}: no job is finished yet")
     return rows

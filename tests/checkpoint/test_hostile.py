@@ -177,6 +177,28 @@ FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "strides": (in_config(conv_stride=[1] * 10**6), "conv_stride|more than|config.json"),
     "fewer strides": (in_config(conv_stride=[1] * 10**5), "conv_channels: 100,000 are more"),
     "a width by the settings": (in_config(hidden_size=64), "64 wide by the settings, but tensors of 128"),
+    **{
+        f"{key} by the settings": (in_config(**{key: size}), f"{key}: .* by the settings, but tensors of")
+        for key, size in {
+            "intermediate_size": 96,
+            "conv_dim": [16] * 6 + [8],
+            "conv_kernel": [10, 3, 3, 3, 3, 2, 3],
+            "num_conv_pos_embeddings": 64,
+            "num_conv_pos_embedding_groups": "16",
+        }.items()
+    },
+    **{
+        f"fairseq's {rule}": (in_fairseq({**MODEL, key: size}), rf"{rule}.* by the settings, but tensors of")
+        for key, size, rule in (
+            ("encoder_embed_dim", 64, "64 wide"),
+            ("encoder_layers", 4, "4 layers"),
+            ("encoder_ffn_embed_dim", 10**9, "encoder_ffn_embed_dim: 1000000000"),
+            ("conv_feature_layers", "[(16,10,5)]+[(16,3,2)]*4+[(8,2,2)]*2", "conv_feature_layers: "),
+            ("conv_feature_layers", "[(16,10,5)]+[(16,4,2)]*4+[(16,2,2)]*2", "its kernels: "),
+            ("conv_pos", [32], r"conv_pos: \[32\]"),
+            ("conv_pos_groups", 8, "conv_pos_groups: 8"),
+        )
+    },
     "nested settings": (in_config("config.json", NESTED), "config.json: cannot be read as JSON: nested more than"),
     "nested preprocessor": (in_config("preprocessor_config.json", NESTED), "preprocessor_config.json: .*nested more"),
     "a number for a key": (in_bin(lambda state: {1: torch.zeros(1)}), "pytorch_model.bin: expected a state dict"),
@@ -191,6 +213,8 @@ FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "meta": (in_fairseq(change=lambda t: t.to("meta")), "mask_emb: expected a tensor of floats, got one without"),
     "one on meta": (in_fairseq(mask_emb=torch.zeros(128, device="meta")), "mask_emb: .* without its numbers"),
     "sparse": (in_fairseq(mask_emb=torch.zeros(128).to_sparse()), "mask_emb: .*got a nested or sparse one"),
+    "of several shapes": (
+        in_fairseq(mask_emb=torch.nested.nested_tensor([torch.zeros(2)], layout=torch.jagged)), "refused: .*nested"),
     "strided by zero": (in_fairseq(change=blown_up), "mask_emb: .*whose numbers overlap"),
     "one number for a million": (
         in_fairseq(mask_emb=torch.zeros(1).expand(10**9)), r"mask_emb: .*\(1000000000,\) whose numbers overlap"),

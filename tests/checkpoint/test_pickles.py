@@ -181,9 +181,11 @@ PROGRAMS = {
     b"\x80\x02}" + b")" + b"\x85" * 10**6 + b"K\x01s.": "more than 50,000 containers and calls",  # a key; its hash
     b"\x80\x02" + b"]" * 10**6 + b".": "more than 50,000 containers and calls",
     b"\x80\x02X" + (3 * 10**6).to_bytes(4, "little") + b"a" * 3 * 10**6 + b".": "more than 2,097,152 bytes",
+    b"\x80\x02}(X\x03\0\0\0cfg" + b"]" * 5000 + b"a" * 4999
+    + b"X\x05\0\0\0model}X\x08\0\0\0mask_embK\x01su.": "settings: nested more than 50 deep",
     b"\x80\x02K\x01r\xff\xff\xff\x7f.": "expected a state dict",  # a memo of the highest number
     b"\x80\x04\x95" + b"\xff" * 8 + b".": "",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))

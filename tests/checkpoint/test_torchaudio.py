@@ -4,13 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import test_dphubert
 import torch
 import torchaudio
-from foreign_nets import assert_same, told, wav2vec2
+from foreign_nets import BASE, assert_same, fairseq_state, hugging_face, told, wav2vec2, write_fairseq
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lighthubert.checkpoint import CheckpointError, load
+from lighthubert import Hubert
+from lighthubert.checkpoint import CheckpointError, load, save
 from lighthubert.checkpoint.foreign import PUBLISHED
 
 
@@ -57,6 +59,21 @@ def test_other_sizes_than_the_published_ones_are_not_guessed(tmp_path: Path, wav
     net = load(tmp_path / "net.pt", right)
     assert (net.config.num_heads, net.config.norm_first) == ((4,) * 3, False)
     assert_same(net, model, wave)
+
+
+def test_what_is_told_of_another_file_is_refused(
+    tmp_path: Path, hubert: Hubert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(hubert, "native")
+    published = hugging_face(**BASE)
+    published.save_pretrained("folder")
+    model = {"encoder_embed_dim": 128, "encoder_attention_heads": 2, "encoder_layers": 3}
+    write_fairseq(tmp_path / "fairseq", fairseq_state(published, False), {"cfg": {"model": model}})
+    test_dphubert.write(tmp_path / "dphubert", test_dphubert.pruned(False), test_dphubert.settings(False))
+    for name in ("native", "folder", "fairseq", "dphubert", "HUBERT_BASE"):
+        with pytest.raises(CheckpointError, match=f"{name}: told: is of state dicts of torchaudio alone"):
+            load(name, told(False))
 
 
 def test_the_published_sizes_are_those_of_torchaudio() -> None:

@@ -133,7 +133,11 @@ def test_a_measurement_is_made_once(cache: Path) -> None:
     assert file in cache.iterdir()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"latency": {}}', "other device", "other space"])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"latency": {}}', "[" * 10**5, "9" * 5000, "1e400", "other device", "other space"],
+    ids=range(8),
+)
 def test_a_cache_of_something_else_is_measured_anew(
     cache: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,6 +148,9 @@ def test_a_cache_of_something_else_is_measured_anew(
         content = json.dumps(values | {"latency": values["latency"] | {"model": "another"}})
     elif content == "other space":
         content = json.dumps(values | {"milliseconds": values["milliseconds"][1:]})
+    elif content == "1e400":
+        content = file.read_text().replace('"layer", [', '"layer", [1e400, ', 1)
+        assert "1e400" in content
     file.write_text(content)
     again = cost.Latency.here(TINY, SHORT)
     assert again.described == first.described

@@ -136,7 +136,7 @@ def test_flac_of_unknown_length(tmp_path: Path, frames: int, decode: Decoder) ->
 
 
 @pytest.mark.parametrize("decode", [decode_soundfile, decode_fairseq2])
-@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.opus"])
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.opus", "a.wav", "a.aiff", "a.au"])
 def test_joined_files(tmp_path: Path, name: str, decode: Decoder) -> None:
     """Their decoders end after the first of them."""
     if decode is decode_fairseq2 and reason_unavailable():

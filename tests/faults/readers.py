@@ -97,6 +97,17 @@ def read_training(folder: Path) -> object:
 
 SMALL_AUDIO = {**told(False), "head_dim": 16}
 
+
+def read_wrapped(path: Path) -> object:
+    """Some are of torchaudio's nets, in sizes that must be told; changed ones are asked for both ways."""
+    try:
+        return load(path)
+    except UserError as error:
+        if "do not tell" not in str(error):
+            raise
+        return load(path, SMALL_AUDIO)
+
+
 READERS: dict[str, Reader] = {
     "native": Reader(natives, load, _safetensors),
     "safetensors": Reader(lambda folder: torchaudios(folder)[2:], lambda p: load(p, SMALL_AUDIO), _safetensors),
@@ -111,7 +122,7 @@ READERS: dict[str, Reader] = {
     "Hugging Face .bin": Reader(
         lambda folder: hugging_faces(folder, True), load, _any, ("config.json", "pytorch_model.bin")
     ),
-    "wrapped": Reader(wrapped, lambda p: load(p, SMALL_AUDIO), _zip_or_legacy),
+    "wrapped": Reader(wrapped, read_wrapped, _zip_or_legacy),
     "spaces": Reader(yamls(tiny.SPACE, tiny.STRIDED, tiny.TWO_CONVS), SearchSpace.load, _yaml),
     "archs": Reader(yamls(tiny.ARCH, tiny.FEW.largest().to_dict()), tiny.FEW.arch, _yaml),
     "recipes": Reader(yamls(RECIPE, UNITS), lambda path: Recipes(Distill, Units).read(path, []), _yaml),

@@ -1,5 +1,6 @@
 """Units of frames: nearest centres and crops by brute force, logits as cosines."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from lighthubert.data import Batch
 from lighthubert.objectives import UnitHead, UnitLabels
-from lighthubert.objectives.units import assign, fit_kmeans, layer_features, save_centres
+from lighthubert.objectives.units import assign, fit_kmeans, layer_features, read_about, save_centres
+from lighthubert.runtime.errors import StateError
 
 
 def speech(samples: int, seed: int = 0) -> Tensor:
@@ -85,6 +87,14 @@ def test_labels_of_crops(tmp_path: Path, rng: np.random.Generator) -> None:
 def test_perplexity(tmp_path: Path) -> None:
     UnitLabels.write(tmp_path / "x.npz", iter([np.array([3, 3, 9, 9], dtype=np.uint16), np.array([0] * 4, np.uint16)]))
     assert UnitLabels(tmp_path / "x.npz", HUBERT).perplexity() == pytest.approx(2**1.5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npz")
+    for read in (read_about, lambda path: UnitLabels(path, HUBERT)):
+        with pytest.raises(StateError, match=r"x\.npz: not a regular file"):
+            read(tmp_path / "x.npz")
 
 
 def test_the_head_is_a_cosine_over_a_tenth() -> None:

@@ -104,6 +104,8 @@ def test_librispeech_as_wav_with_blank_lines(tmp_path: Path, capsys: pytest.Capt
     for i in range(2):
         write(folder / f"84-121-000{i}.wav", 16000 + i)
     lines = ["84-121-0000 A LINE", "", "  ", "84-121-0001 ANOTHER", "84-121-0002 NO FILE", ""]
+    os.mkfifo(folder / "84-121-0003.wav")
+    lines.append("84-121-0003 A PIPE")
     (folder / "84-121.trans.txt").write_text("\n".join(lines), encoding="utf-8-sig")
     assert main(["librispeech", str(tmp_path), "--out", str(tmp_path)]) == 0
     manifest = Manifest.read(tmp_path / "dev-clean.tsv")
@@ -111,7 +113,11 @@ def test_librispeech_as_wav_with_blank_lines(tmp_path: Path, capsys: pytest.Capt
     assert manifest.columns["transcript"] == ["a line", "another"]
     said = capsys.readouterr()
     assert f"skipped {folder}/84-121-0002.flac: No such file or directory" in said.err
-    assert said.out.endswith("2 clips, 0.00 h, 1 left out\n")
+    assert f"skipped {folder}/84-121-0003.wav: not a file" in said.err
+    assert said.out.endswith("2 clips, 0.00 h, 2 left out\n")
+    (folder / "84-121.trans.txt").write_bytes(b"84-121-0000 \xe9\n")
+    assert main(["librispeech", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {folder}/84-121.trans.txt: not UTF-8 text (")
 
 
 def write_slurp(root: Path) -> None:

@@ -31,6 +31,7 @@ def test_closed_streams_end_nothing(recipe: Path, tmp_path: Path) -> None:
     assert (tmp_path / "code").read_text() == "0\n"
     assert len(done.stdout) == 1
     assert (tmp_path / "run/supernet.safetensors").exists()
+    assert {path.stem for path in (tmp_path / "run/subnets").iterdir()} == {"largest", "smallest"}
     assert not (tmp_path / "run/error.log").exists()
 
 

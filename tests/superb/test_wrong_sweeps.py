@@ -1,6 +1,7 @@
 """What a sweep and a submission say of wrong recipes and folders, before anything runs."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -109,7 +110,12 @@ def test_wrong_submissions(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert told(capsys, "submit", "run") == "run/results.jsonl: no such file; RUN_DIR is the run_dir of a sweep"
     (folder / "run").mkdir()
     results = folder / "run/results.jsonl"
-    results.touch()
+    os.mkfifo(results)
+    assert told(capsys, "submit", "run") == "run/results.jsonl: no such file; RUN_DIR is the run_dir of a sweep"
+    results.unlink()
+    results.write_bytes(b"\xff")
+    assert told(capsys, "submit", "run") == "run/results.jsonl: not UTF-8 text (invalid start byte at byte 0)"
+    results.write_bytes(b"")
     assert told(capsys, "submit", "run") == "run/results.jsonl: no job is finished yet"
     row = {"net": "a", "task": "KS", "fold": None, "split": "test", "predictions": "jobs/a/KS/eval/net"}
     results.write_text(json.dumps(row) + "\n")

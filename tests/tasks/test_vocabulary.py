@@ -1,6 +1,7 @@
 """Labels from manifests to ids and back: characters, subwords, classes, and what cannot be."""
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def test_tables_of_labels(tmp_path: Path) -> None:
     assert labels.texts == ["ab", "b a b", "q"]
     config = TaskConfig(kind="classify", column="kind")
     assert Labels(clips, config, Vocabulary(("good", "poor"))).of(batch).tolist() == [[0], [0], [-1]]
+
+
+def test_labels_that_cannot_be_spelt_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Capitals, say, that training did not have; whether a letter is one character or two makes no difference."""
+    clips = manifest(tmp_path, "a\t900\tHELLO\tx", "b\t900\tab\tx", "c\t900\te\u0301\tx")
+    with caplog.at_level(logging.WARNING, logger="lighthubert"):
+        Labels(clips, TaskConfig(column="text"), Vocabulary(("<blank>", "a", "b", "é")))
+    rule = "1 of 3 labels cannot be spelt with the vocabulary, such as 'HELLO'"
+    assert [record.message for record in caplog.records] == [f"{clips.path}: {rule}"]
 
 
 @pytest.mark.parametrize(
